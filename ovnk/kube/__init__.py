@@ -1,0 +1,1 @@
+"""What Kubernetes says: objects, decoding, watching, and what is written back."""

@@ -1,0 +1,1 @@
+"""A whole cluster on one Linux machine: real OVS and OVN, nodes as network namespaces."""
