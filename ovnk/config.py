@@ -36,9 +36,7 @@ def load(
     for name, value in _from_file(section, file).items():
         field = name.replace("-", "_")
         if field not in fields:
-            raise ConfigError(
-                f'{file}: [{section}] has no key "{name}"; known keys: {", ".join(sorted(fields))}'
-            )
+            raise ConfigError(f'{file}: [{section}] has no key "{name}"; known keys: {", ".join(sorted(fields))}')
         values[field], origin[field] = value, f"{file}: [{section}] {name}"
     for field in fields:
         if (text := environ.get(PREFIX + field.upper())) is not None:
@@ -52,8 +50,8 @@ def load(
     if missing:
         name = missing[0]
         raise ConfigError(
-            f"{name} is not set; give --{name.replace('_', '-')}, {PREFIX}{name.upper()}, or {name} in [{section}] of the "
-            "configuration file"
+            f"{name} is not set; give --{name.replace('_', '-')}, {PREFIX}{name.upper()}, or {name} in "
+            f"[{section}] of the configuration file"
         )
     try:
         return kind(**values)
@@ -83,4 +81,4 @@ def _convert(kind: Any, value: object, origin: str) -> object:
     try:
         return msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f'{origin}: {value!r} cannot be used: {str(error)[0].lower()}{str(error)[1:]}') from error
+        raise ConfigError(f"{origin}: {value!r} cannot be used: {str(error)[0].lower()}{str(error)[1:]}") from error
