@@ -100,3 +100,17 @@ class Replace(Struct, frozen=True):
 
 
 Change = Put | Remove | Replace
+
+
+class Notice(Struct, frozen=True):
+    """Something to be told about an object with an Event: `kind` and `key` name it, `reason` is CamelCase.
+
+    `warning` chooses the Event's type (Warning, else Normal).
+    """
+
+    kind: str
+    key: Key
+    reason: str
+    message: str
+    uid: str = ""
+    warning: bool = True
