@@ -1,1 +1,91 @@
-""""""
+"""Cluster objects → facts: pure functions, one file a topic, and here the wiring of all of them.
+
+Cluster ─────────────────────────────▶ nodes.cluster_router ──────────────┐
+Node ──┬─▶ nodes.demand ─▶ demands     nodes.switch, .management_port,    │
+       │      ▲ allocator ▼            .egress, .addresses ───────────────┼──▶ northbound
+       │   NodeSubnets ───────────────▶                                   │
+Pod ───┼─▶ pods.demand ─▶ demands      pods.port ─────────────────────────┘
+       │      ▲ allocator ▼
+       │   PodAllocation ─────────────▶ pods.entry ─┐
+       └──────────────────────────────▶ nodes.network ──▶ node_networks
+"""
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+
+from ovnk.contract import PodAllocation
+from ovnk.errors import Conflict
+from ovnk.incremental.desired import Desired
+from ovnk.incremental.graph import Graph
+from ovnk.kube.objects import Namespace, Node, Pod
+from ovnk.northbound.facts import Fact, Member, Row
+from ovnk.translate import nodes, pods
+from ovnk.translate.values import CLUSTER, Cluster, NodeSubnets
+
+# Whatever may be put into the graph from outside.
+Input = Cluster | Namespace | Node | Pod | NodeSubnets | PodAllocation
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where facts go: into the northbound, to the allocator, and into NodeNetwork objects."""
+
+    northbound: Desired
+    demands: Desired
+    node_networks: Desired
+
+
+def wire(graph: Graph) -> Outputs:
+    """Make the tables and rules of the whole translation in `graph`."""
+    outputs = Outputs(Desired("northbound", identity), Desired("demands"), Desired("node networks"))
+    for kind in (Cluster, Namespace, Node, Pod, NodeSubnets, PodAllocation):
+        graph.table(kind)
+    graph.derive(Node, nodes.demand, into=outputs.demands)
+    graph.derive(Pod, pods.demand, into=outputs.demands)
+    graph.derive(Cluster, nodes.cluster_router, into=outputs.northbound)
+    graph.derive(Node, nodes.switch, into=outputs.northbound)
+    graph.derive(Node, nodes.management_port, into=outputs.northbound)
+    graph.derive(Node, nodes.egress, into=outputs.northbound)
+    graph.derive(Node, nodes.addresses, into=outputs.northbound)
+    graph.derive(Node, nodes.network, into=outputs.node_networks)
+    graph.derive(Pod, pods.port, into=outputs.northbound)
+    graph.derive(Pod, pods.entry, into=outputs.node_networks)
+    return outputs
+
+
+def identity(fact: Fact) -> Hashable | None:
+    """What a northbound fact is about: a row, or an entry of a map column. Elements of sets are only themselves."""
+    if isinstance(fact, Row):
+        return (fact.table, fact.key)
+    if isinstance(fact, Member) and isinstance(fact.element, tuple):
+        return (fact.table, fact.key, fact.column, fact.element[0])
+    return None
+
+
+def key_of(value: Input) -> str:
+    """The key under which an input is put into its table."""
+    if isinstance(value, Cluster):
+        return CLUSTER
+    if isinstance(value, NodeSubnets):
+        return value.node
+    if isinstance(value, PodAllocation):
+        return f"{value.namespace}/{value.name}"
+    return value.key
+
+
+def compile_cluster(inputs: Iterable[Input]) -> frozenset[Fact]:
+    """The northbound that these inputs mean: the meaning of the whole program, and the oracle of its tests.
+
+    Raises Conflict where two functions contradict each other, and whatever a function raises: bugs of ours.
+    """
+    graph = Graph()
+    outputs = wire(graph)
+    for value in inputs:
+        graph.tables[type(value)].put(key_of(value), value)
+    graph.settle()
+    for failure in graph.failures.values():
+        raise failure.error
+    outputs.northbound.take()
+    for found in outputs.northbound.contradictions():
+        raise Conflict(f"{found.identity}: {found.kept} and {sorted(found.refused, key=repr)}")
+    return frozenset(outputs.northbound)  # type: ignore[arg-type]  # the northbound holds Facts alone

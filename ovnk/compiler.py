@@ -1,0 +1,114 @@
+"""The compiler at work: the graph and the allocator together, fed with changes, asked for what changed.
+
+    Change ─▶ tables ─▶ rules ─▶ northbound, node_networks      (Desired: take() gives the Delta)
+                 ▲          └──▶ demands ─▶ Allocator ─┐
+                 └────── NodeSubnets, PodAllocation ◀──┘
+
+Synchronous and without I/O. It follows the NodeNetworks that another process writes until it is told to lead; from
+then on it decides itself.
+"""
+
+from collections.abc import Iterable
+
+from ovnk.allocation import Allocator, Network
+from ovnk.contract import NodeNetworkSpec, PodAllocation
+from ovnk.incremental.graph import Graph
+from ovnk.kube.objects import Change, NodeNetwork, Notice, Pod, Put, Remove
+from ovnk.translate import wire
+from ovnk.translate.values import CLUSTER, Cluster, NodeSubnets
+
+
+class Compiler:
+    """`networks` are cut into the nodes' subnets; `cluster` is what every function may know."""
+
+    def __init__(self, cluster: Cluster, networks: Iterable[Network], check: bool = False) -> None:
+        self.graph = Graph(check)
+        self.outputs = wire(self.graph)
+        self.graph.tables[Cluster].put(CLUSTER, cluster)
+        self._networks = tuple(networks)
+        self._allocator: Allocator | None = None
+        self._records: dict[str, NodeNetwork] = {}
+
+    @property
+    def leading(self) -> bool:
+        """Whether addresses are decided here."""
+        return self._allocator is not None
+
+    def apply(self, change: Change) -> None:
+        """Take a change of the cluster in. Cheap: what follows from it is worked out by settle()."""
+        kind = type(change.value) if isinstance(change, Put) else change.kind
+        if kind is NodeNetwork:
+            self._apply_record(change)
+            return
+        table = self.graph.tables[kind]
+        if isinstance(change, Put):
+            table.put(change.value.key, change.value)
+        elif isinstance(change, Remove):
+            table.remove(change.key)
+        else:
+            table.replace(change.values)
+
+    def lead(self, records: Iterable[NodeNetwork]) -> list[Notice]:
+        """Decide from now on, beginning from `records`, which must be all NodeNetworks as they are."""
+        self.graph.settle()
+        self.outputs.demands.take()
+        tables = self.graph.tables
+        self._allocator = Allocator(self._networks, tables[NodeSubnets], tables[PodAllocation], tables[Pod])
+        return self._allocator.take_over(records, self.outputs.demands)
+
+    def follow(self) -> None:
+        """Decide no longer; the NodeNetworks that somebody else writes are what counts."""
+        self._allocator = None
+        records, self._records = self._records, {}
+        self.graph.tables[NodeSubnets].replace({})
+        self.graph.tables[PodAllocation].replace({})
+        for record in records.values():
+            self._follow(record.name, record)
+
+    def settle(self, limit: int | None = None) -> tuple[bool, list[Notice]]:
+        """Work out what follows from the changes, at most `limit` derivations at once; whether all is settled now."""
+        notices: list[Notice] = []
+        while self.graph.settle(limit):
+            demands = self.outputs.demands.take()
+            if self._allocator is None or not demands:
+                return True, notices
+            notices += self._allocator.answer(demands)
+        return False, notices
+
+    def _apply_record(self, change: Change) -> None:
+        if isinstance(change, Put):
+            assert isinstance(change.value, NodeNetwork)
+            self._follow(change.value.name, change.value)
+        elif isinstance(change, Remove):
+            self._follow(change.key, None)
+        else:
+            for name in [name for name in self._records if name not in change.values]:
+                self._follow(name, None)
+            for name, record in change.values.items():
+                assert isinstance(record, NodeNetwork)
+                self._follow(name, record)
+
+    def _follow(self, node: str, record: NodeNetwork | None) -> None:
+        """Note a NodeNetwork and, unless we decide ourselves, take what it says for decided."""
+        old = self._records.pop(node, None)
+        if record is not None:
+            self._records[node] = record
+        if self._allocator is not None:
+            return
+        subnets, allocations = self.graph.tables[NodeSubnets], self.graph.tables[PodAllocation]
+        spec = record.spec if record is not None else NodeNetworkSpec()
+        if spec.subnets:
+            subnets.put(node, NodeSubnets(node, spec.subnets))
+        else:
+            subnets.remove(node)
+        new = {_key(allocation): allocation for allocation in spec.pods}
+        for gone in old.spec.pods if old is not None else ():
+            # Another node's record may have the pod of that name by now.
+            if _key(gone) not in new and allocations.get(_key(gone)) == gone:
+                allocations.remove(_key(gone))
+        for key, allocation in new.items():
+            allocations.put(key, allocation)
+
+
+def _key(allocation: PodAllocation) -> str:
+    return f"{allocation.namespace}/{allocation.name}"

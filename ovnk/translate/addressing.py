@@ -1,0 +1,40 @@
+"""Where things are in a node's subnet, and what MAC goes with an address. Pure arithmetic on text.
+
+.0 network   .1 router   .2 management port   .3 … pods   last: broadcast (IPv4)
+"""
+
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+ROUTER_OFFSET = 1
+MANAGEMENT_OFFSET = 2
+FIRST_POD_OFFSET = 3
+
+
+def nth(cidr: str, offset: int) -> str:
+    """The address at `offset` in the network."""
+    return str(ip_network(cidr)[offset])
+
+
+def with_prefix(address: str, cidr: str) -> str:
+    """The address with the prefix length of its network: "10.244.1.2/24"."""
+    return f"{address}/{cidr.rpartition('/')[2]}"
+
+
+def mac(address: str) -> str:
+    """The MAC that goes with an address: 0a:58 (locally administered) and its last 32 bits.
+
+    Unique on a switch whose addresses differ in those bits, as they do in any subnet where they are handed out one
+    after the other.
+    """
+    parsed: IPv4Address | IPv6Address = ip_address(address)
+    return ":".join(f"{byte:02x}" for byte in b"\x0a\x58" + parsed.packed[-4:])
+
+
+def family(address_or_cidr: str) -> int:
+    """4 or 6."""
+    return 6 if ":" in address_or_cidr else 4
+
+
+def default_prefix(address_or_cidr: str) -> str:
+    """The prefix that holds every address of that family."""
+    return "::/0" if ":" in address_or_cidr else "0.0.0.0/0"

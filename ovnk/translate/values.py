@@ -1,0 +1,60 @@
+"""Values that are neither Kubernetes objects nor northbound facts: what was decided, and what is asked for.
+
+Inputs: Cluster (the settings), NodeSubnets and PodAllocation (what the allocator decided, since who has which address
+is history). Outputs beside the northbound: demands, answered by the allocator, and the parts of NodeNetworks.
+"""
+
+from msgspec import Struct
+
+from ovnk.contract import Management, PodAllocation, SubnetRange
+
+# The key of the one Cluster there is.
+CLUSTER = "cluster"
+
+
+class Cluster(Struct, frozen=True):
+    """The settings of the whole cluster: networks as text, one a family; the MTU only where it is insisted on."""
+
+    cluster_cidrs: tuple[str, ...]
+    service_cidrs: tuple[str, ...] = ()
+    mtu_bytes: int | None = None
+
+
+class NodeSubnets(Struct, frozen=True):
+    """The node's part of the pod networks, one range a family, as the allocator decided."""
+
+    node: str
+    ranges: tuple[SubnetRange, ...]
+
+
+class NodeDemand(Struct, frozen=True):
+    """A node asks for its subnets; `pod_cidrs` are those that Kubernetes gave it, if it did."""
+
+    node: str
+    pod_cidrs: tuple[str, ...]
+
+
+class PodDemand(Struct, frozen=True):
+    """A pod asks for its addresses on its node. It ends with the pod, by UID."""
+
+    key: str
+    uid: str
+    node: str
+
+
+class NodeEntry(Struct, frozen=True):
+    """All of a NodeNetwork but its pods."""
+
+    node: str
+    subnets: tuple[SubnetRange, ...]
+    management: Management
+    cluster_cidrs: tuple[str, ...]
+    service_cidrs: tuple[str, ...]
+    mtu_bytes: int | None
+
+
+class PodEntry(Struct, frozen=True):
+    """One pod of a NodeNetwork."""
+
+    node: str
+    allocation: PodAllocation

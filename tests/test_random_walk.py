@@ -1,0 +1,80 @@
+"""The law: after any events, what the graph holds is exactly what a fresh compile of the same inputs gives."""
+
+import random
+
+import pytest
+
+from ovnk.contract import PodAllocation
+from ovnk.incremental.desired import Delta
+from ovnk.incremental.graph import Graph
+from ovnk.kube.objects import Namespace, Node, Pod
+from ovnk.translate import compile_cluster, key_of, wire
+from ovnk.translate.values import Cluster, NodeSubnets
+from tests.builders import allocation, cluster, namespace, node, pod, subnets
+
+
+def any_input(dice):
+    """An input of any kind, from so few names that changes meet."""
+    number = dice.randrange(4)
+    name = f"n{number}"
+    v4, v6 = f"10.244.{number}.0/24", f"fd00:{number}::/64"
+    some_pod = pod(
+        f"p{dice.randrange(6)}",
+        node=dice.choice(["", name]),
+        uid=dice.choice("12"),
+        host_network=dice.random() < 0.1,
+        finished=dice.random() < 0.1,
+    )
+    ips = [[f"10.244.{number}.{dice.randrange(3, 6)}"], [f"fd00:{number}::5"]]
+    addresses = dice.choice([(), (f"192.168.100.{number}",), (f"192.168.100.{number}", f"fc00::{number}")])
+    return dice.choice(
+        [
+            lambda: cluster(mtu_bytes=dice.choice([None, 1400])),
+            lambda: namespace(f"ns{number}", team=dice.choice("ab")),
+            lambda: node(name, addresses=addresses),
+            lambda: subnets(name, *dice.choice([[v4], [v6], [v4, v6]])),
+            lambda: some_pod,
+            lambda: some_pod,
+            lambda: allocation(some_pod, *dice.choice([ips[0], ips[1], ips[0] + ips[1]])),
+        ]
+    )()
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_incremental_is_a_fresh_compile(seed):
+    dice = random.Random(seed)
+    graph = Graph(check=True)
+    outputs, inputs, taken = wire(graph), {}, set()
+    for _ in range(250):
+        value = any_input(dice)
+        place = type(value), key_of(value)
+        if dice.random() < 0.3:
+            graph.tables[place[0]].remove(place[1])
+            inputs.pop(place, None)
+        else:
+            graph.tables[place[0]].put(place[1], value)
+            inputs[place] = value
+        if dice.random() < 0.3:
+            graph.settle(limit=dice.randrange(5))
+        if dice.random() < 0.3:
+            graph.settle()
+            taken = applied(taken, outputs.northbound.take())
+    graph.settle()
+    taken = applied(taken, outputs.northbound.take())
+    assert not graph.failures
+    assert not outputs.northbound.contradictions()
+    assert taken == set(outputs.northbound) == compile_cluster(inputs.values())
+
+
+def applied(facts, delta: Delta):
+    """The deltas, added up as a sink would: nothing is removed that was not there, nothing added that was."""
+    assert delta.removed <= facts
+    left = facts - delta.removed
+    assert not delta.added & left
+    return left | delta.added
+
+
+def test_every_kind_of_input_is_walked_over():
+    dice = random.Random(0)
+    kinds = {type(any_input(dice)) for _ in range(300)}
+    assert kinds == {Cluster, Namespace, Node, Pod, NodeSubnets, PodAllocation}
