@@ -8,7 +8,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +101,15 @@ class Client:
             raise self._unanswered(method, path, error) from error
 
     async def stream(
-        self, method: str, path: str, *, query: Mapping[str, str] | None = None, read_timeout_s: float = SILENCE_S
-    ) -> AsyncIterator[bytes]:
-        """The answer's lines as they come, until the server ends it.
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        read_timeout_s: float = SILENCE_S,
+        accepted: Callable[[], None] = lambda: None,
+    ) -> AsyncGenerator[bytes, None]:
+        """The answer's lines as they come, until the server ends it; `accepted` is called when it has begun to answer.
 
         Raises ApiError; with status 0 also when nothing came for `read_timeout_s`, or the end was in mid-line.
         """
@@ -114,6 +120,7 @@ class Client:
                 if response.status >= 400:
                     self._check(method, path, response, await response.read())
                 _keep_alive(response)
+                accepted()
                 rest = b""
                 async for chunk in response.content.iter_any():
                     *lines, rest = (rest + chunk).split(b"\n")
