@@ -1,0 +1,1 @@
+"""The northbound part, against real ovsdb-servers."""
