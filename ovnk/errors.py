@@ -24,3 +24,7 @@ class CommitError(Exception):
 
 class ConfigError(Exception):
     """A flag, environment variable or TOML key is wrong; the message names it."""
+
+
+class LabError(Exception):
+    """The one-machine cluster did not start, or cannot do what was asked of it; the message says why."""

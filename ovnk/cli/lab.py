@@ -1,0 +1,87 @@
+"""`ovnk lab`: a whole cluster on this machine. Talks to people; what it does is in ovnk/lab."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ovnk.errors import ConfigError
+from ovnk.lab import control, enter, plan, running, state
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A whole cluster on this machine: real OVS and OVN, nodes as network namespaces.",
+)
+
+Name = Annotated[str, typer.Option("--name", help="Which lab; several can be up at once.")]
+DEFAULT_NAME = "default"
+
+say = Console(stderr=True)
+
+
+@app.command("up")
+def up(
+    nodes: Annotated[int, typer.Option(help="How many nodes.")] = 3,
+    name: Name = DEFAULT_NAME,
+    encap: Annotated[plan.Encapsulation, typer.Option(help="The tunnels between nodes.")] = plan.Encapsulation.GENEVE,
+    ip_family: Annotated[plan.Family, typer.Option(help="Addresses of nodes, pods and services.")] = plan.Family.IPV4,
+) -> None:
+    """Start a lab and wait until its nodes are Ready; it goes on in the background."""
+    wanted = plan.Plan(name, plan.node_names(nodes), encap, ip_family, plan.datapath())
+    with say.status("starting") as status:
+        lab = running.up(wanted, lambda step: status.update(step.text))
+    say.print(f"lab {name} is up: {nodes} nodes", highlight=False)
+    say.print(f"  export KUBECONFIG={lab.kubeconfig}", highlight=False)
+
+
+@app.command("down")
+def down(name: Name = DEFAULT_NAME) -> None:
+    """End a lab; nothing of it stays."""
+    there = running.down(state.named(name))
+    say.print(f"lab {name} is down" if there else f"there was no lab {name}", highlight=False)
+
+
+@app.command("status")
+def status(name: Name = DEFAULT_NAME) -> None:
+    """Show the lab's daemons: since when they run, how often they were restarted and why."""
+    lab = _living(name)
+    table = Table("DAEMON", "STATE", "RESTARTS", "LAST EXIT", box=None)
+    for daemon in control.ask(lab.control_socket, do="status")["daemons"]:
+        standing = "held" if daemon["held"] else "waiting to restart"
+        if daemon["up_s"] is not None:
+            standing = f"up {daemon['up_s']:.0f} s"
+        table.add_row(daemon["name"], standing, str(daemon["restarts"]), daemon["last_exit"])
+    Console().print(table)
+
+
+@app.command("exec")
+def execute(
+    target: Annotated[str, typer.Argument(help="NAMESPACE/POD, node/NAME, outside or central.")],
+    command: Annotated[list[str], typer.Argument(help="The command and its arguments, after --.")],
+    name: Name = DEFAULT_NAME,
+) -> None:
+    """Run a command in a pod's network, in a node, or on the host outside; its exit code is passed on."""
+    sys.exit(enter.run(_living(name), target, command))
+
+
+@app.command("kubeconfig")
+def kubeconfig(
+    name: Name = DEFAULT_NAME,
+    path: Annotated[bool, typer.Option("--path", help="Print where the file is instead of what is in it.")] = False,
+) -> None:
+    """Print the kubeconfig of a lab."""
+    lab = _living(name)
+    print(lab.kubeconfig if path else lab.kubeconfig.read_text(), end="\n" if path else "")
+
+
+def _living(name: str) -> state.State:
+    """The lab of that name; raises ConfigError, with the labs there are, when it does not run."""
+    lab = state.named(name)
+    if lab.first_process is None:
+        others = ", ".join(other.name for other in state.living())
+        raise ConfigError(f'no lab "{name}" is up' + (f"; up: {others}" if others else "; start it with `ovnk lab up`"))
+    return lab

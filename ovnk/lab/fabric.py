@@ -1,0 +1,97 @@
+"""The nodes' network: a bridge in the lab's own namespace, a veth to each place, and the nodes' underlay.
+
+A node's address is on br-phy, a userspace bridge over its eth0, because Open vSwitch's userspace tunnels leave through
+its own routing, which knows only its own bridges (`ovs-appctl ovs/route/show`). With the kernel's datapath the address
+is on eth0 and there is no br-phy.
+"""
+
+import socket
+import subprocess
+import time
+
+from ovnk.lab import linux
+from ovnk.lab.places import Place
+from ovnk.lab.plan import INTERNET, Datapath, Plan, with_prefix
+
+BRIDGE = "fabric"
+UPLINK = "eth0"
+UNDERLAY_BRIDGE = "br-phy"
+
+# linux/rtnetlink.h
+_RTMGRP_LINK = 1
+_UNDERLAY_S_MAX = 30.0
+
+
+def build(plan: Plan, central: Place, outside: Place, nodes: list[Place]) -> None:
+    """Make the bridge and all that hangs on it. Node's addresses come with `underlay`."""
+    addresses = "\n".join(f"address add dev {BRIDGE} {address}" for address in with_prefix(plan.central()))
+    central.run(
+        "ip",
+        "-batch",
+        "-",
+        text=f"link set lo up\nlink add {BRIDGE} type bridge mcast_snooping 0\nlink set {BRIDGE} up\n{addresses}\n",
+    )
+    linux.transmit_checksums_in_software(BRIDGE)
+    # Names of interfaces are 15 bytes at most, node names may be longer: number the fabric's ends.
+    for number, place in enumerate([outside, *nodes]):
+        port = f"port{number}"
+        central.run(
+            "ip",
+            "-batch",
+            "-",
+            text=f"link add {port} type veth peer name {UPLINK} netns {place.network}\n"
+            f"link set {port} master {BRIDGE} addrgenmode none up\n",
+        )
+        linux.transmit_checksums_in_software(port)
+    _outside(plan, outside)
+    for place in nodes:
+        _node(plan, place)
+    for place in (outside, *nodes):
+        with place.network_entered():
+            linux.transmit_checksums_in_software(UPLINK)
+
+
+def underlay(plan: Plan, node: str) -> None:
+    """Give a node its addresses and default route, in the node's namespaces; waits for br-phy to be there.
+
+    With the userspace datapath this is to be run each time ovs-vswitchd starts: its bridges end with it.
+    """
+    interface = UPLINK if plan.datapath is Datapath.SYSTEM else UNDERLAY_BRIDGE
+    _await_link(interface)
+    gateway = plan.outside()
+    lines = [f"link set {interface} up"]
+    lines += [f"address replace dev {interface} {address}" for address in with_prefix(plan.node(node))]
+    lines += [f"route replace default via {gateway[version]}" for version in plan.versions]
+    linux.transmit_checksums_in_software(interface)
+    subprocess.run(["ip", "-batch", "-"], input="\n".join(lines), text=True, check=True)
+
+
+def _outside(plan: Plan, place: Place) -> None:
+    lines = ["link set lo up", f"link set {UPLINK} up"]
+    lines += [f"address add dev {UPLINK} {address}" for address in with_prefix(plan.outside())]
+    lines += [f"address add {INTERNET[version]} dev lo" for version in plan.versions]
+    place.run("ip", "-batch", "-", text="\n".join(lines))
+
+
+def _node(plan: Plan, place: Place) -> None:
+    place.run("ip", "-batch", "-", text=f"link set lo up\nlink set {UPLINK} addrgenmode none up\n")
+    if plan.datapath is Datapath.NETDEV:
+        # The kernel sees eth0's packets as well as Open vSwitch: it would answer ARP for br-phy's address and hand
+        # every packet to sockets twice. The hook is behind AF_PACKET, where Open vSwitch reads.
+        place.run(
+            "nft",
+            "-f",
+            "-",
+            text="add table netdev underlay\nadd chain netdev underlay ingress "
+            f'{{ type filter hook ingress device "{UPLINK}" priority 0; policy drop; }}\n',
+        )
+
+
+def _await_link(name: str) -> None:
+    """Return once a link of that name is there; raises TimeoutError."""
+    end = time.monotonic() + _UNDERLAY_S_MAX
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as changes:
+        changes.bind((0, _RTMGRP_LINK))
+        while name not in [link for _, link in socket.if_nameindex()]:
+            changes.settimeout(max(0.0, end - time.monotonic()))
+            changes.recv(65536)

@@ -1,0 +1,157 @@
+"""The lab's first process: init of its own mount, process and network namespaces, and the supervisor of all the rest.
+
+It is forked by `ovnk lab up` and never executes another program, so that what it has imported is there at once in the
+Python daemons it forks. Killed with any signal, it takes the whole lab with it.
+"""
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ovnk.lab import control, daemons, databases, fabric, linux, places
+from ovnk.lab.places import Place
+from ovnk.lab.plan import Plan
+from ovnk.lab.state import State
+from ovnk.lab.supervisor import Supervisor
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A lab that has begun: its first process's id on the machine, and where it tells how it gets on (JSON lines)."""
+
+    process: int
+    progress: int
+
+
+def launch(plan: Plan, state: State, api_socket: int) -> Launched:
+    """Fork the first process into namespaces of its own; `api_socket`, on the machine's loopback, goes along."""
+    progress_out, progress_in = os.pipe()
+    identity_out, identity_in = os.pipe()
+    if not (parent := os.fork()):
+        # This process makes the namespaces; its child is the first process in them.
+        try:
+            os.setsid()
+            _new_namespaces()
+            if process := os.fork():
+                os.write(identity_in, str(process).encode())
+                os._exit(0)
+            os.close(progress_out)
+            _run(plan, state, api_socket, progress_in)
+        except BaseException as error:
+            traceback.print_exc()
+            os.write(progress_in, json.dumps({"failed": str(error)}).encode() + b"\n")
+        finally:
+            os._exit(1)
+    os.close(progress_in)
+    os.close(identity_in)
+    identity = os.read(identity_out, 32)
+    os.close(identity_out)
+    os.waitpid(parent, 0)
+    return Launched(int(identity) if identity else 0, progress_out)
+
+
+def _new_namespaces() -> None:
+    flags = linux.NEW_MOUNTS | linux.NEW_PROCESSES | linux.NEW_NETWORK | linux.NEW_HOST_NAME
+    user, group = os.geteuid(), os.getegid()
+    if user == 0:
+        linux.unshare(flags)
+        return
+    linux.unshare(flags | linux.NEW_USERS)
+    for file, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+        Path(f"/proc/self/{file}").write_text(text)
+
+
+def _run(plan: Plan, state: State, api_socket: int, progress: int) -> None:
+    own_users = os.geteuid() == 0 and Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]
+    _detach(state, {api_socket, progress})
+    linux.mount("none", Path("/"), flags=linux.MOUNT_RECURSIVE | linux.MOUNT_PRIVATE)
+    linux.mount("proc", Path("/proc"), "proc")
+    places.private_run(state.folder)
+    lab = _Lab(plan, state, lambda **fields: os.write(progress, json.dumps(fields).encode() + b"\n"))
+    signal.signal(signal.SIGTERM, lambda *_: lab.stop())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    control.listen(state.control_socket, lab.supervisor, lab.places, own_users)
+    lab.start(api_socket)
+    lab.tell(started=True)
+    os.close(progress)
+    while not lab.stopping:
+        lab.supervisor.turn()
+    lab.supervisor.end(("api-server",), timeout_s=1.0)
+    os._exit(0)
+
+
+class _Lab:
+    """The places and daemons of one lab, started in the order they need each other."""
+
+    def __init__(self, plan: Plan, state: State, tell: Callable[..., object]) -> None:
+        self.plan, self.state, self.tell = plan, state, tell
+        self.supervisor = Supervisor(state.log)
+        self.places: dict[str, Place] = {}
+        self.stopping = False
+
+    def stop(self) -> None:
+        """End at the next turn."""
+        self.stopping = True
+
+    def start(self, api_socket: int) -> None:
+        """Start everything; returns when all daemons run, which is before the nodes are Ready."""
+        plan, state, supervisor = self.plan, self.state, self.supervisor
+        self.tell(step="network")
+        central = self.places["central"] = places.here("central")
+        outside = self.places["outside"] = places.found("outside", state.folder)
+        nodes = [places.found(name, state.folder) for name in plan.nodes]
+        self.places |= {f"node/{place.name}": place for place in nodes}
+        fabric.build(plan, central, outside, nodes)
+        self.tell(step="OVN and Open vSwitch")
+        self._databases(central, nodes)
+        supervisor.start(daemons.northd(state, central))
+        for place in nodes:
+            supervisor.start(daemons.vswitchd(plan, place))
+            supervisor.start(daemons.ovn_controller(place))
+        supervisor.until(supervisor.settled, "the nodes' underlay")
+
+    def _databases(self, central: Place, nodes: list[Place]) -> None:
+        state, supervisor = self.state, self.supervisor
+        folder = state.folder / "databases"
+        folder.mkdir(exist_ok=True)
+        schemas = {"northbound": databases.NORTHBOUND_SCHEMA, "southbound": databases.SOUTHBOUND_SCHEMA}
+        files = {name: folder / f"{name}.db" for name in schemas}
+        for name, file in files.items():
+            databases.create(file, schemas[name])
+        for daemon in daemons.databases(self.plan, state, central, files):
+            supervisor.start(daemon)
+        for place in nodes:
+            file = folder / f"{place.name}.db"
+            databases.create_vswitch(file, self.plan.datapath)
+            supervisor.start(daemons.vswitch_database(place, file))
+        supervisor.until(
+            lambda: (
+                state.northbound_socket.exists()
+                and state.southbound_socket.exists()
+                and all(self._in(place, daemons.VSWITCH_SOCKET).exists() for place in nodes)
+            ),
+            "the databases' sockets",
+        )
+
+    def _in(self, place: Place, path: Path) -> Path:
+        """A node's file as this process sees it, through its database server's root."""
+        process = self.supervisor.standings[f"{place.name}/ovsdb-server"].process
+        return Path(f"/proc/{process}/root{path}")
+
+
+def _detach(state: State, kept: set[int]) -> None:
+    """Let go of the terminal, of standard output and of every descriptor that is not the lab's business."""
+    log = state.log("supervisor")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    sys.stdout.flush()
+    places.close_all_but({0, 1, 2, *kept})
+    os.chdir("/")
