@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ovnk.contract import DEFAULT_SUBNET, PodAllocation, SubnetRange
 from ovnk.incremental.desired import Delta
 from ovnk.incremental.table import Table
-from ovnk.kube.objects import NodeNetwork, Notice, Pod
+from ovnk.kube.objects import NodeNetwork, Notice
 from ovnk.pool import Pool
 from ovnk.ranges import Ranges
 from ovnk.translate import addressing
@@ -50,12 +50,11 @@ class Allocator:
         networks: Iterable[Network],
         subnets: Table[NodeSubnets],
         allocations: Table[PodAllocation],
-        pods: Table[Pod],
     ) -> None:
         self._ranges = {
             addressing.family(network.cidr): Ranges(network.cidr, network.node_prefix) for network in networks
         }
-        self._subnets, self._allocations, self._pods = subnets, allocations, pods
+        self._subnets, self._allocations = subnets, allocations
         self._places: dict[str, Place] = {}
         self._held: dict[str, tuple[str, PodAllocation]] = {}
         self._waiting_nodes: dict[str, NodeDemand] = {}
@@ -72,7 +71,6 @@ class Allocator:
                 key = f"{allocation.namespace}/{allocation.name}"
                 self._recorded_pods[record.name, key, allocation.uid] = allocation
         notices = self.answer(Delta(added=frozenset(demands)))
-        self._recorded, self._recorded_pods = {}, {}
         for gone in [node for node in self._subnets if node not in self._places]:
             self._subnets.remove(gone)
         for gone in [key for key in self._allocations if key not in self._held]:
@@ -85,7 +83,12 @@ class Allocator:
         Demands that cannot be met are waited for, and met when something is given back.
         """
         notices: list[Notice] = []
-        drained = {self._release(gone) for gone in delta.removed if isinstance(gone, PodDemand)}
+        renewed = {demand.key: demand for demand in delta.added if isinstance(demand, PodDemand)}
+        drained = {
+            self._release(gone)
+            for gone in delta.removed
+            if isinstance(gone, PodDemand) and not self._stands(gone, renewed)
+        }
         nodes = {demand.node: demand for demand in delta.added if isinstance(demand, NodeDemand)}
         for gone in delta.removed:
             if isinstance(gone, NodeDemand) and gone.node not in nodes:
@@ -93,13 +96,14 @@ class Allocator:
                 drained.add(gone.node)
         if [node for node in drained if self._forget_if_over(node)]:
             nodes.update(self._waiting_nodes)
-        new = sorted((demand for demand in delta.added if isinstance(demand, PodDemand)), key=lambda demand: demand.key)
+        new = [demand for _, demand in sorted(renewed.items())]
         self._settle_nodes(nodes, new, notices)
         for demand in new:
             self._waiting_pods[demand.node][demand.key] = demand
         for node in drained | set(nodes) | {demand.node for demand in new}:
             if node in self._places and self._places[node].demanded:
                 self._serve(node, notices)
+        self._recorded, self._recorded_pods = {}, {}
         return notices
 
     # -- nodes
@@ -108,7 +112,7 @@ class Allocator:
         """Subnets for the nodes: what is on record first, then what Kubernetes gave, then where pods run, then any."""
         running: dict[str, list[str]] = defaultdict(list)
         for pod in pods if nodes else ():
-            running[pod.node] += self._status_of(pod) or self._record_of(pod)
+            running[pod.node] += pod.running_with or self._record_of(pod)
         undecided = [
             demand for _, demand in sorted(nodes.items()) if not self._keep(demand, bool(running[demand.node]), notices)
         ]
@@ -244,7 +248,7 @@ class Allocator:
     def _serve(self, node: str, notices: list[Notice]) -> None:
         """Addresses for those who wait: first whoever runs with one, then whoever is on record, then the others."""
         waiting = self._waiting_pods[node]
-        for evidence in (self._status_of, self._record_of):
+        for evidence in (_running_with, self._record_of):
             for demand in list(waiting.values()):
                 wish = evidence(demand)
                 if wish and self._reclaim(demand, wish, notices):
@@ -260,7 +264,7 @@ class Allocator:
         pools = self._places[demand.node].pools
         if not all(_has(pools, ip) and pools[addressing.family(ip)].claim(ip, demand.uid) for ip in wish):
             _release_all(pools, wish, demand.uid)
-            if wish == self._status_of(demand):
+            if wish == demand.running_with:
                 self._tell(notices, demand, "AddressLost", _lost(wish, pools))
             return False
         recorded = self._record_of(demand)
@@ -300,6 +304,17 @@ class Allocator:
             self._told.add((demand.uid, reason))
             notices.append(Notice("Pod", demand.key, reason, message, demand.uid))
 
+    def _stands(self, gone: PodDemand, renewed: dict[str, PodDemand]) -> bool:
+        """Whether only the pod's status has changed, and to what was decided: then nothing is done."""
+        now, (_, held) = renewed.get(gone.key), self._held.get(gone.key, ("", None))
+        if now is None or held is None or now.uid != held.uid or now.node != gone.node:
+            return False
+        if now.running_with and set(now.running_with) != set(held.ips):
+            self._recorded_pods[gone.node, gone.key, gone.uid] = held
+            return False
+        del renewed[gone.key]
+        return True
+
     def _release(self, gone: PodDemand) -> str:
         """End what the demand had got; the node that has something to give again, or ""."""
         self._waiting_pods[gone.node].pop(gone.key, None)
@@ -314,15 +329,14 @@ class Allocator:
         self._allocations.remove(gone.key)
         return node
 
-    def _status_of(self, demand: PodDemand) -> tuple[str, ...]:
-        """The addresses that the pod runs with."""
-        pod = self._pods.get(demand.key)
-        return pod.ips if pod is not None and pod.uid == demand.uid else ()
-
     def _record_of(self, demand: PodDemand) -> tuple[str, ...]:
         """The addresses that the pod is on record with."""
         recorded = self._recorded_pods.get((demand.node, demand.key, demand.uid))
         return recorded.ips if recorded is not None else ()
+
+
+def _running_with(demand: PodDemand) -> tuple[str, ...]:
+    return demand.running_with
 
 
 def _has(pools: Mapping[int, Pool], ip: str) -> bool:

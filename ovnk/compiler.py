@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from ovnk.allocation import Allocator, Network
 from ovnk.contract import NodeNetworkSpec, PodAllocation
 from ovnk.incremental.graph import Graph
-from ovnk.kube.objects import Change, NodeNetwork, Notice, Pod, Put, Remove
+from ovnk.kube.objects import Change, NodeNetwork, Notice, Put, Remove
 from ovnk.translate import wire
 from ovnk.translate.values import CLUSTER, Cluster, NodeSubnets
 
@@ -53,7 +53,7 @@ class Compiler:
         self.graph.settle()
         self.outputs.demands.take()
         tables = self.graph.tables
-        self._allocator = Allocator(self._networks, tables[NodeSubnets], tables[PodAllocation], tables[Pod])
+        self._allocator = Allocator(self._networks, tables[NodeSubnets], tables[PodAllocation])
         return self._allocator.take_over(records, self.outputs.demands)
 
     def follow(self) -> None:

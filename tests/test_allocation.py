@@ -251,6 +251,25 @@ def test_a_pod_that_runs_with_one_family_keeps_it_when_the_cluster_becomes_dual_
     world.remove(running)
 
 
+def test_a_pod_that_comes_up_with_another_address_than_decided_keeps_it_and_is_told():
+    """Its node's agent answered from a NodeNetwork that somebody had edited."""
+    one = pod()
+    world = World(objects=[node(pod_cidrs=("10.244.9.0/24",)), one])
+    world.put(pod(ips=("10.244.9.55",)))
+    assert world.ips(one) == ("10.244.9.55",)
+    assert world.reasons() == [("Pod", "shop/web-0", "AddressRestored")]
+    world.put(pod(ips=("10.244.9.55",), labels={"app": "web"}))
+    assert world.ips(one) == ("10.244.9.55",)
+
+
+def test_a_pod_that_waits_does_not_change_place_when_its_status_does():
+    pods = [pod(name) for name in "abcdef"]
+    world = World(objects=[node(pod_cidrs=("10.244.7.0/29",)), *pods])
+    world.put(pod("e", labels={"app": "web"}))
+    world.remove(pods[0])
+    assert world.ips(pods[4]) == ("10.244.7.3",)
+
+
 def test_two_hundred_pods_at_once_have_two_hundred_addresses():
     pods = [pod(f"p{i}", node=f"n{i % 3}") for i in range(200)]
     world = World(V4, V6, objects=[node(f"n{i}") for i in range(3)])

@@ -6,56 +6,52 @@ a table and their modules loaded on use.
 
 import importlib
 import sys
-from typing import Any
 
-import click
 import typer
 
-from ovnk import __version__, errors
+from ovnk import __version__
+from ovnk.errors import ConfigError, InvalidObject, LabError
 
 # command → its one-line help; the module is ovnk.cli.<command>, holding `app` (a group) or `command` (a function)
 COMMANDS = {
-    "compile": "Turn manifests into northbound text; no cluster and no server needed.",
-    "controller": "Run the controller: the Kubernetes API in, the OVN northbound out.",
-    "lab": "A whole cluster on this machine: real OVS and OVN, nodes as network namespaces.",
-    "node": "Run the node agent: answers the CNI plug-in and sets the node up.",
-    "version": "Print the version.",
+    "compile": "turn manifests into northbound text; no cluster and no server needed",
+    "controller": "run the controller: the Kubernetes API in, the OVN northbound out",
+    "lab": "a whole cluster on this machine: real OVS and OVN, nodes as network namespaces",
+    "node": "run the node agent: answers the CNI plug-in and sets the node up",
+    "version": "print the version",
 }
-
-
-class Commands(click.Group):
-    """A click group whose commands are loaded from their modules when named."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order of the table."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command's click object, or None when there is no such command."""
-        if cmd_name not in COMMANDS:
-            return None
-        if cmd_name == "version":
-            return click.Command("version", callback=lambda: print(__version__), help=COMMANDS[cmd_name])
-        module = importlib.import_module(f"ovnk.cli.{cmd_name}")
-        app = getattr(module, "app", None)
-        if app is None:
-            app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-            app.command(cmd_name, help=module.command.__doc__)(module.command)
-        loaded: Any = typer.main.get_command(app)
-        loaded.name = cmd_name
-        return loaded  # type: ignore[no-any-return]  # typer's stubs call it Any
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table itself is the help: listing must not import every command."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
 
 
 def main() -> None:
     """The `ovnk` program. Exit code 2 and one line on stderr for what the user can mend."""
-    group = Commands("ovnk", help="Kubernetes networking on OVN: plans, explains and rebuilds what it programs.")
-    try:
-        group.main()
-    except (errors.ConfigError, errors.InvalidObject) as error:
-        print(f"ovnk: {error}", file=sys.stderr)
+    name, arguments = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
+    if name in ("version", "--version"):
+        print(__version__)
+    elif name in ("help", "--help", "-h"):
+        print(_help())
+    elif name not in COMMANDS:
+        print(f'ovnk: there is no command "{name}"\n\n{_help()}', file=sys.stderr)
         sys.exit(2)
+    else:
+        try:
+            _program(name)(args=arguments, prog_name=f"ovnk {name}")
+        except (ConfigError, InvalidObject, LabError) as error:
+            print(f"ovnk: {error}", file=sys.stderr)
+            sys.exit(2)
+
+
+def _program(name: str) -> typer.Typer:
+    module = importlib.import_module(f"ovnk.cli.{name}")
+    app: typer.Typer | None = getattr(module, "app", None)
+    if app is None:
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command()(module.command)
+    return app
+
+
+def _help() -> str:
+    commands = "\n".join(f"  {name:<12}{what}" for name, what in COMMANDS.items())
+    return (
+        "Kubernetes networking on OVN: plans, explains and rebuilds what it programs.\n\n"
+        f"usage: ovnk COMMAND …        ovnk COMMAND --help\n\n{commands}"
+    )

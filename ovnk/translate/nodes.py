@@ -155,6 +155,7 @@ def network(view: View, node: Node) -> Iterator[NodeEntry]:
     own = [addressing.nth(subnet.cidr, addressing.MANAGEMENT_OFFSET) for subnet in subnets.ranges]
     yield NodeEntry(
         node=node.name,
+        uid=node.uid,
         subnets=subnets.ranges,
         management=Management(
             tuple(addressing.with_prefix(one, subnet.cidr) for one, subnet in zip(own, subnets.ranges, strict=True)),

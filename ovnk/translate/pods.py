@@ -16,7 +16,7 @@ def demand(_view: View, pod: Pod) -> Iterator[PodDemand]:
     Host-network pods have their node's. Finished pods (Succeeded, Failed) give theirs back.
     """
     if pod.node and not pod.host_network and not pod.finished:
-        yield PodDemand(pod.key, pod.uid, pod.node)
+        yield PodDemand(pod.key, pod.uid, pod.node, pod.ips)
 
 
 def port(view: View, pod: Pod) -> Iterator[Fact]:

@@ -35,17 +35,22 @@ class NodeDemand(Struct, frozen=True):
 
 
 class PodDemand(Struct, frozen=True):
-    """A pod asks for its addresses on its node. It ends with the pod, by UID."""
+    """A pod asks for its addresses on its node. It ends with the pod, by UID.
+
+    `running_with` are the addresses that its status shows: it has been set up with those, whatever was decided since.
+    """
 
     key: str
     uid: str
     node: str
+    running_with: tuple[str, ...] = ()
 
 
 class NodeEntry(Struct, frozen=True):
-    """All of a NodeNetwork but its pods."""
+    """All of a NodeNetwork but its pods; `uid` is the Node's, which owns it."""
 
     node: str
+    uid: str
     subnets: tuple[SubnetRange, ...]
     management: Management
     cluster_cidrs: tuple[str, ...]

@@ -1,0 +1,71 @@
+"""`ovnk compile`: manifests → stable northbound text."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ovnk import config, manifests
+from ovnk.compiler import Compiler
+from ovnk.errors import ConfigError
+from ovnk.kube.objects import KubeObject, NodeNetwork, Put
+from ovnk.northbound import render
+from ovnk.settings import ClusterSettings
+
+
+def command(
+    files: Annotated[list[str], typer.Argument(help="Manifest files, or - for standard input.", metavar="FILE…|-")],
+    cluster_cidr: Annotated[str | None, typer.Option(help="The pods' network, one a family: A[,B].")] = None,
+    service_cidr: Annotated[str | None, typer.Option(help="The Services' network, one a family: A[,B].")] = None,
+    node_prefix_v4: Annotated[int | None, typer.Option(help="Length of a node's IPv4 subnet.")] = None,
+    node_prefix_v6: Annotated[int | None, typer.Option(help="Length of a node's IPv6 subnet.")] = None,
+    config_file: Annotated[Path | None, typer.Option("--config", help="A TOML file with a [controller] table.")] = None,
+) -> None:
+    """Turn manifests into northbound text; no cluster and no server needed.
+
+    Objects that cannot be used are named on standard error and left out; the exit code is then 1.
+    """
+    flags = {
+        "cluster_cidr": cluster_cidr,
+        "service_cidr": service_cidr,
+        "node_prefix_v4": node_prefix_v4,
+        "node_prefix_v6": node_prefix_v6,
+    }
+    settings = config.load(ClusterSettings, "controller", flags, config_file, os.environ)
+    values, invalid = [], []
+    for name in files:
+        some, refused = manifests.load(_read(name), name)
+        values += some
+        invalid += refused
+    text, notices = compile_text(values, settings)
+    sys.stdout.write(text)
+    for problem in [*invalid, *notices]:
+        print(problem, file=sys.stderr)
+    if invalid or notices:
+        raise typer.Exit(1)
+
+
+def compile_text(values: Sequence[KubeObject], settings: ClusterSettings) -> tuple[str, list[str]]:
+    """The northbound that these objects mean, and what should be told about them."""
+    compiler = Compiler(settings.cluster, settings.networks)
+    for value in values:
+        if not isinstance(value, NodeNetwork):
+            compiler.apply(Put(value))
+    notices = compiler.lead(value for value in values if isinstance(value, NodeNetwork))
+    _, more = compiler.settle()
+    for failure in compiler.graph.failures.values():
+        raise failure.error
+    text = render.render(compiler.outputs.northbound)  # type: ignore[arg-type]  # the northbound holds Facts alone
+    return text, [f"{notice.kind} {notice.key}: {notice.message}" for notice in [*notices, *more]]
+
+
+def _read(name: str) -> str:
+    if name == "-":
+        return sys.stdin.read()
+    try:
+        return Path(name).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f'manifest "{name}" cannot be read: {error}') from error

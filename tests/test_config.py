@@ -1,0 +1,68 @@
+"""Settings come from defaults, a TOML file, the environment and flags, in that order; errors name key and source."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovnk import config
+from ovnk.errors import ConfigError
+from ovnk.settings import ControllerSettings
+
+
+def load(flags=None, file=None, environ=None):
+    return config.load(ControllerSettings, "controller", flags or {}, file, environ or {})
+
+
+def test_flags_beat_the_environment_beats_the_file_beats_the_defaults(tmp_path):
+    file = tmp_path / "ovnk.toml"
+    file.write_text('[controller]\nnorthbound = "unix:/file"\nnode-prefix-v4 = 26\nidentity = "file"\n')
+    environ = {"OVNK_NORTHBOUND": "unix:/environ", "OVNK_IDENTITY": "environ"}
+    loaded = load({"northbound": "unix:/flag", "identity": None}, file, environ)
+    assert (loaded.northbound, loaded.identity, loaded.node_prefix_v4) == ("unix:/flag", "environ", 26)
+    assert loaded.cluster_cidr == ("10.244.0.0/16",)
+
+
+def test_lists_are_comma_separated_texts_or_toml_lists(tmp_path):
+    file = tmp_path / "ovnk.toml"
+    file.write_text('[controller]\nnorthbound = "unix:/x"\ncluster_cidr = ["10.0.0.0/16", "fd00::/48"]\n')
+    assert load(file=file).cluster_cidr == ("10.0.0.0/16", "fd00::/48")
+    assert load({"northbound": "x", "cluster_cidr": "10.0.0.0/16, fd00::/48"}).cluster_cidr == (
+        "10.0.0.0/16",
+        "fd00::/48",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "says"),
+    [
+        ("[controller]\nnorthbond = 1", {}, '[controller] has no key "northbond"; known keys: '),
+        ("[controller]\nnode_prefix_v4 = 'x'", {}, "[controller] node_prefix_v4: 'x' cannot be used: expected `int`"),
+        ("[controller", {}, "is not TOML"),
+        ("controller = 1", {}, "controller must be a table, written [controller]"),
+        ("", {}, "northbound is not set; give --northbound, OVNK_NORTHBOUND, or northbound in [controller]"),
+        ("", {"OVNK_NODE_PREFIX_V4": "wide"}, "environment OVNK_NODE_PREFIX_V4: 'wide' cannot be used"),
+        ("", {"OVNK_NORTHBOUND": "ssl:10.0.0.1:6641"}, "an ssl remote needs northbound_private_key"),
+        ("", {"OVNK_NORTHBOUND": "unix:/x", "OVNK_MTU_BYTES": "100"}, "mtu_bytes is 100, but must be 0"),
+        ("", {"OVNK_NORTHBOUND": "unix:/x", "OVNK_FIRST_DELETE_SHARE": "2"}, "must be between 0 and 1"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, text, environ, says):
+    file = tmp_path / "ovnk.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load(file=file, environ=environ)
+    assert says in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.toml: cannot be read: No such file"):
+        load(file=tmp_path / "none.toml")
+
+
+@given(st.dictionaries(st.sampled_from(ControllerSettings.__struct_fields__), st.text() | st.integers() | st.none()))
+def test_any_flags_give_settings_or_a_config_error(flags):
+    try:
+        loaded = load(flags)
+    except ConfigError:
+        return
+    assert loaded.northbound == flags["northbound"]
