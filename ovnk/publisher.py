@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 
 from ovnk.contract import NodeNetworkSpec, PodAllocation
-from ovnk.incremental.desired import Delta
+from ovnk.incremental.desired import Delta, Fact
 from ovnk.kube.objects import NodeNetwork, Notice
 from ovnk.kube.status import Write
 from ovnk.translate.values import NodeEntry, PodEntry
@@ -47,8 +47,11 @@ class Publisher:
                 self._nodes[entry.node] = entry
             self._changed.add(entry.node)  # type: ignore[attr-defined]  # as above
 
-    def begin(self, records: Iterable[NodeNetwork]) -> None:
-        """`records` are all there are: whatever differs from them is to be written, the rest is not."""
+    def begin(self, entries: Iterable[Fact], records: Iterable[NodeNetwork]) -> None:
+        """`entries` are wanted and `records` are all there are: what differs is to be written, the rest is not."""
+        self._nodes.clear()
+        self._pods.clear()
+        self.apply(Delta(added=frozenset(entries)))
         self._records = {record.name: record for record in records}
         self._own_versions.clear()
         self._pending.clear()
