@@ -144,3 +144,76 @@ async def scripted(folder: Path) -> AsyncIterator[tuple[ScriptedApi, Client]]:
             yield api, client
         finally:
             await client.close()
+
+
+class Objects:
+    """Just enough of an API server for writers: objects by path, resourceVersions, 409, 404, merge patches.
+
+    `broken` answers come first, one a request that writes: a status to refuse with, or "lost" for a write that is
+    done but whose answer does not arrive.
+    """
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.version = 100
+        self.broken: list[int | str] = []
+        self.writes: list[tuple[str, str, Any]] = []
+        self.changed = asyncio.Condition()
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        if request.method == "GET":
+            found = self.objects.get(request.path)
+            return web.json_response(found) if found else status(404, "NotFound")
+        document = json.loads(body) if body else {}
+        self.writes.append((request.method, request.path, document))
+        broken = self.broken.pop(0) if self.broken else None
+        response = status(broken, "Broken") if isinstance(broken, int) else self._write(request, document)
+        async with self.changed:
+            self.changed.notify_all()
+        if broken == "lost" and request.transport:
+            request.transport.abort()
+        return response
+
+    def edit(self, path: str, **parts: Any) -> None:
+        """Somebody else writes."""
+        self.version += 1
+        old = self.objects.get(path, {"metadata": {"name": path.rpartition("/")[2]}})
+        self.objects[path] = old | parts
+        self.objects[path]["metadata"] = old["metadata"] | {"resourceVersion": str(self.version)}
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with self.changed:
+            await asyncio.wait_for(self.changed.wait_for(condition), 10)
+
+    def _write(self, request: web.Request, document: dict[str, Any]) -> web.Response:
+        path = request.path.removesuffix("/status")
+        if request.method == "POST":
+            path += "/" + document["metadata"]["name"]
+            if path in self.objects:
+                return status(409, "AlreadyExists")
+            self.objects[path] = document
+        old = self.objects.get(path)
+        if old is None:
+            return status(404, "NotFound")
+        asked = document.get("preconditions", document.get("metadata", {})).get("resourceVersion")
+        if request.method != "POST" and asked and asked != old["metadata"]["resourceVersion"]:
+            return status(409, "Conflict")
+        if request.method == "DELETE":
+            return web.json_response(self.objects.pop(path))
+        self.version += 1
+        new = document if request.method in ("PUT", "POST") else old | document
+        metadata = (old["metadata"] if request.method == "PATCH" else document["metadata"]) | {
+            "resourceVersion": str(self.version)
+        }
+        self.objects[path] = new | {"metadata": metadata}
+        return web.json_response(self.objects[path])
+
+
+@contextlib.asynccontextmanager
+async def stored(folder: Path) -> AsyncIterator[tuple[Objects, Client]]:
+    """The store behind a server, and a client of it."""
+    async with scripted(folder) as (api, client):
+        objects = Objects()
+        api.otherwise = lambda request: objects.answer(request)
+        yield objects, client

@@ -1,0 +1,105 @@
+"""What is to be written, the latest for each key, tried until it is accepted.
+
+    put(key, item) ──▶ latest[key] ──▶ ready ──▶ one of `parallel` workers: deliver(key, item)
+                           ▲                          │ ApiError
+                           └──── back-off (per key) ◀─┘  unless something newer is there already
+
+One delivery a key at a time, so writes to one object keep their order; what is put meanwhile replaces what waits. A
+key that waits for its next try holds no worker. It does not know what an item is.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+import structlog
+
+from ovnk.kube.backoff import Backoff
+from ovnk.kube.client import ApiError
+
+log = structlog.get_logger()
+
+BACKOFF_FIRST_S = 0.1
+BACKOFF_MOST_S = 10.0
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+
+
+class Outbox(Generic[K, T]):
+    """`deliver` returns when an item is dealt with, and raises ApiError when it is to be tried again."""
+
+    def __init__(self, deliver: Callable[[K, T], Awaitable[None]], *, parallel: int) -> None:
+        self._deliver, self._parallel = deliver, parallel
+        self._latest: dict[K, T] = {}
+        self._ready: asyncio.Queue[K] = asyncio.Queue()
+        self._active: set[K] = set()
+        self._backoffs: dict[K, Backoff] = {}
+        self._epoch = 0
+        self.failure: ApiError | None = None
+
+    def __len__(self) -> int:
+        """How many keys have something waiting or under way."""
+        return len(self._active)
+
+    def put(self, key: K, item: T) -> None:
+        """Have this delivered, in place of what may still wait under the key."""
+        self._latest[key] = item
+        if key not in self._active:
+            self._active.add(key)
+            self._ready.put_nowait(key)
+
+    def waiting(self, key: K) -> T | None:
+        """What waits under the key; what is under way is not waiting."""
+        return self._latest.get(key)
+
+    def withdraw(self, key: K) -> None:
+        """Forget what waits under the key."""
+        self._latest.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget everything; a delivery under way is not tried again."""
+        self._latest.clear()
+        self._epoch += 1
+
+    async def run(self) -> None:
+        """Deliver until cancelled. What is put before it runs is kept."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._parallel):
+                group.create_task(self._work())
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            key = await self._ready.get()
+            if key not in self._latest:
+                self._done(key)
+                continue
+            item, epoch = self._latest.pop(key), self._epoch
+            try:
+                await self._deliver(key, item)
+            except ApiError as error:
+                if epoch == self._epoch:
+                    self._latest.setdefault(key, item)
+                backoff = self._backoffs.setdefault(key, Backoff(BACKOFF_FIRST_S, BACKOFF_MOST_S))
+                self._failed(error, first=not backoff.failures)
+                loop.call_later(backoff.next_s(), self._ready.put_nowait, key)
+            else:
+                if self.failure is not None:
+                    log.info("writing again")
+                    self.failure = None
+                if key in self._latest:
+                    self._backoffs.pop(key, None)
+                    self._ready.put_nowait(key)
+                else:
+                    self._done(key)
+
+    def _done(self, key: K) -> None:
+        self._active.discard(key)
+        self._backoffs.pop(key, None)
+
+    def _failed(self, error: ApiError, *, first: bool) -> None:
+        # An ill server fails every key: said once. A refusal is that object's own: said once a series.
+        if self.failure is None or (first and not error.transient):
+            log.warning("cannot write; trying again", why=error.message)
+        self.failure = error
