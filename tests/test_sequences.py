@@ -1,0 +1,84 @@
+"""Cluster states in sequence, turned round by the expanders: the path never matters.
+
+Symmetric sequences do not test "A goes while B still refers to it"; those are written by hand, below.
+"""
+
+import pytest
+
+from ovnk.incremental.graph import Graph
+from ovnk.translate import compile_cluster, wire
+from tests.builders import allocation, cluster, namespace, node, pod, subnets
+from tests.expanders import expansions, place, steps
+
+WEB, DB = pod("web-0"), pod("db-0", node="node-2", uid="uid-db")
+WEB_AGAIN = pod("web-0", uid="another")
+ONE, TWO = node("node-1"), node("node-2", number=2)
+V6 = ("10.244.1.0/24", "fd00:10:244:1::/64")
+
+NOTHING = ()
+ROUTER = (cluster(),)
+NODES = (*ROUTER, ONE, subnets("node-1"), TWO, subnets("node-2", "10.244.2.0/24"))
+PODS = (*NODES, namespace(), WEB, allocation(WEB), DB, allocation(DB, "10.244.2.3"))
+UNSCHEDULED = (*NODES, pod("web-0", node=""), DB, allocation(DB, "10.244.2.3"))
+HOST_NETWORK = (*NODES, pod("web-0", host_network=True), allocation(WEB))
+FINISHED = (*NODES, pod("web-0", finished=True), allocation(WEB), DB, allocation(DB, "10.244.2.3"))
+SUCCESSOR = (*NODES, WEB_AGAIN, allocation(WEB_AGAIN, "10.244.1.4"))
+STALE_ALLOCATION = (*NODES, WEB_AGAIN, allocation(WEB))
+MOVED = (*NODES, pod("web-0", node="node-2", uid="moved"), allocation(pod("web-0", uid="moved"), "10.244.2.9"))
+DUAL_STACK = (*ROUTER, ONE, subnets("node-1", *V6), WEB, allocation(WEB, "10.244.1.3", "fd00:10:244:1::3"))
+IPV6_ONLY = (*ROUTER, ONE, subnets("node-1", V6[1]), WEB, allocation(WEB, "fd00:10:244:1::3"))
+READDRESSED = (*ROUTER, node("node-1", addresses=("192.168.100.77",)), subnets("node-1"), TWO)
+
+# A goes while B still refers to it.
+NODE_GONE_PODS_LEFT = (*ROUTER, WEB, allocation(WEB), TWO, subnets("node-2", "10.244.2.0/24"))
+SUBNETS_GONE_PODS_LEFT = (*ROUTER, ONE, WEB, allocation(WEB))
+ALLOCATION_GONE_POD_LEFT = (*NODES, WEB)
+POD_GONE_ALLOCATION_LEFT = (*NODES, allocation(WEB))
+NODE_GONE_SUBNETS_LEFT = (*ROUTER, subnets("node-1"), WEB, allocation(WEB))
+ROUTER_GONE_NODES_LEFT = NODES[1:]
+
+SEQUENCES = {
+    "a cluster grows and goes": [NOTHING, ROUTER, NODES, PODS, NODES, NOTHING],
+    "a pod is scheduled, runs and finishes": [UNSCHEDULED, PODS, FINISHED],
+    "a pod is replaced by one of its name": [PODS, SUCCESSOR, STALE_ALLOCATION, MOVED],
+    "host network comes and goes": [PODS, HOST_NETWORK, PODS],
+    "families come and go": [DUAL_STACK, IPV6_ONLY, DUAL_STACK, PODS],
+    "a node is readdressed": [NODES, READDRESSED, NODES],
+    "the node goes before its pods": [PODS, NODE_GONE_PODS_LEFT, PODS, NODE_GONE_SUBNETS_LEFT],
+    "subnets go before the pods": [PODS, SUBNETS_GONE_PODS_LEFT, PODS],
+    "allocation and pod go in either order": [PODS, ALLOCATION_GONE_POD_LEFT, POD_GONE_ALLOCATION_LEFT],
+    "the cluster's settings go first": [PODS, ROUTER_GONE_NODES_LEFT],
+}
+
+CASES = [
+    pytest.param(expanded, id=f"{name}, {how}")
+    for name, sequence in SEQUENCES.items()
+    for how, expanded in expansions(sequence)
+]
+
+
+@pytest.mark.parametrize("flush", ["after every value", "every value twice", "after every state", "at the end"])
+@pytest.mark.parametrize("sequence", CASES)
+def test_every_path_to_a_state_gives_the_same(sequence, flush):
+    graph = Graph(check=True)
+    outputs = wire(graph)
+    for changes, state in steps(sequence):
+        for (kind, key), value in changes:
+            for _ in range(2 if flush == "every value twice" else 1):
+                graph.tables[kind].remove(key) if value is None else graph.tables[kind].put(key, value)
+            if flush in ("after every value", "every value twice"):
+                graph.settle()
+        if flush != "at the end":
+            graph.settle()
+            assert set(outputs.northbound) == compile_cluster(state)
+    graph.settle()
+    outputs.northbound.take()
+    assert set(outputs.northbound) == compile_cluster(sequence[-1])
+    assert not graph.failures
+    assert not outputs.northbound.contradictions()
+
+
+def test_a_state_names_each_input_once():
+    for sequence in SEQUENCES.values():
+        for state in sequence:
+            assert len({place(value) for value in state}) == len(state)
