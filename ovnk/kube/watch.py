@@ -38,6 +38,40 @@ BACKOFF_FIRST_S = 0.2
 BACKOFF_MOST_S = 10.0
 
 
+class Listing(Struct):
+    """All objects of a kind at one version: those that can be used, and why others cannot."""
+
+    values: dict[Key, KubeObject]
+    invalid: dict[Key, InvalidObject]
+    version: str
+
+
+async def read_all(
+    client: Client,
+    resource: decode.Resource,
+    decoder: Callable[[decode.Json], KubeObject],
+    selectors: Mapping[str, str] | None = None,
+) -> Listing:
+    """A LIST, page by page, of what is committed at this moment (no resourceVersion: never from a cache that lags).
+
+    Raises ApiError; 410 when the server dropped the version between two pages, so that the caller starts over.
+    """
+    query = dict(selectors or {}) | {"limit": str(PAGE_OBJECTS)}
+    found = Listing({}, {}, "")
+    while True:
+        page = _parse(_PAGE, await client.request("GET", resource.path, query=query), "list")
+        for raw in page.items or ():
+            try:
+                value = decoder(raw)
+                found.values[value.key] = value
+            except InvalidObject as error:
+                found.invalid[error.key] = error
+        if not page.metadata.proceed:
+            found.version = page.metadata.resource_version
+            return found
+        query["continue"] = page.metadata.proceed
+
+
 class Informer:
     """Tells `emit` about the objects of `resource` that the selectors match; `run` does the work.
 
@@ -93,29 +127,17 @@ class Informer:
 
     async def _list(self) -> str:
         """All objects, told as one Replace (nothing if nothing differs); the version to watch from."""
-        query = self._selectors | {"limit": str(PAGE_OBJECTS)}
-        values: dict[Key, KubeObject] = {}
-        invalid: dict[Key, InvalidObject] = {}
-        while True:
-            page = _parse(_PAGE, await self._client.request("GET", self._resource.path, query=query), "list")
-            for raw in page.items or ():
-                try:
-                    value = self._decode(raw)
-                    old = self._values.get(value.key)
-                    values[value.key] = old if old == value else value
-                except InvalidObject as why:
-                    invalid[why.key] = why
-            if not page.metadata.proceed:
-                break
-            query = query | {"continue": page.metadata.proceed}
-        for error in invalid.values():
+        found = await read_all(self._client, self._resource, self._decode, self._selectors)
+        for error in found.invalid.values():
             self._complain(error)
-        self._invalid = invalid
-        if not self.synced or values != self._values:
-            self._values = values
+        self._invalid = found.invalid
+        if not self.synced or found.values != self._values:
+            # What did not change stays the same value as the tables hold, so that it is held once.
+            known = self._values
+            self._values = {key: known[key] if known.get(key) == new else new for key, new in found.values.items()}
             self.synced = True
-            self._emit(Replace(self._resource.kind, dict(values)))
-        return page.metadata.resource_version
+            self._emit(Replace(self._resource.kind, dict(self._values)))
+        return found.version
 
     async def _watch(self, version: str) -> bool:
         """One WATCH from `version` to its end; whether it lasted, which is what counts as success.
