@@ -77,7 +77,7 @@ class EventRecorder:
         self._series.move_to_end(kind)
         series.count += 1
         series.last = _now()
-        wait_s = series.written_at + REPEAT_S - loop.time() if series.name else 0.0
+        wait_s = series.written_at + REPEAT_S - loop.time() if series.written_at else 0.0
         if wait_s <= 0:
             self._outbox.put(kind, series)
         elif not series.scheduled:
@@ -106,12 +106,12 @@ class EventRecorder:
                 await self._repeat(kind, series)
             else:
                 await self._create(kind, series)
-            series.written_at = asyncio.get_running_loop().time()
         except ApiError as error:
             if error.transient:
                 raise
             # Its namespace is being deleted, or we may not: an Event is not worth insisting.
             log.debug("event refused", subject=kind.subject.key, reason=kind.reason, why=error.message)
+        series.written_at = asyncio.get_running_loop().time()
 
     async def _repeat(self, kind: "_Kind", series: "_Series") -> None:
         patch = {"count": series.count, "lastTimestamp": series.last}
@@ -162,7 +162,10 @@ class _Kind(Struct, frozen=True):
 
 
 class _Series(Struct):
-    """One Event and its repeats; `name` is "" until it was created, times as the API writes them."""
+    """One Event and its repeats; `name` is "" until it was created.
+
+    Texts are times as the API writes them, `written_at` is the loop's, 0 before the first write.
+    """
 
     first: str
     last: str = ""
