@@ -17,8 +17,8 @@ PLUGIN = "ovnk"
 NETWORK = "ovnk"
 CONFLIST = "10-ovnk.conflist"
 
-# sockaddr_un.sun_path is 108 bytes with its NUL.
-_SOCKET_PATH_BYTES_MAX = 107
+# sockaddr_un.sun_path is 108 bytes with its NUL; ".new" is bound first (cni/server.py).
+_SOCKET_PATH_BYTES_MAX = 103
 
 
 def install_plugin(directory: Path, socket: Path) -> Path:
@@ -48,6 +48,15 @@ def install_conflist(directory: Path, version: str) -> Path:
         "plugins": [{"type": PLUGIN}],
     }
     return _write(directory, CONFLIST, json.dumps(conflist, indent=2).encode() + b"\n", mode=0o644)
+
+
+def check_socket(socket: Path) -> None:
+    """Raises ConfigError for a path that the runtime's working directory would change, or too long for a socket."""
+    size = len(os.fsencode(socket))
+    if size > _SOCKET_PATH_BYTES_MAX:
+        raise ConfigError(f'--cni-socket "{socket}" has {size} bytes; a unix socket takes {_SOCKET_PATH_BYTES_MAX}')
+    if not socket.is_absolute():
+        raise ConfigError(f'--cni-socket "{socket}" must be an absolute path; the runtime starts plug-ins anywhere')
 
 
 def check_version(version: str) -> None:

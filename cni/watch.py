@@ -1,0 +1,115 @@
+"""Hears from the kernel when the node's networking changes, so that nothing of it is polled.
+
+Two netlink sockets in the event loop. A message is read only as far as is needed to tell whether it concerns us: on
+a busy node there are thousands.
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable, Iterator
+
+from cni.attachment import HOST_PREFIX
+
+_NETLINK_NETFILTER = 12
+# linux/rtnetlink.h: RTMGRP_LINK | IPV4_IFADDR | IPV4_ROUTE | IPV6_IFADDR | IPV6_ROUTE
+_ROUTE_GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
+_NFTABLES_GROUPS = 1 << 6  # linux/netfilter/nfnetlink.h NFNLGRP_NFTABLES is 7
+_NEWLINK, _DELLINK, _NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE = 16, 17, 20, 21, 24, 25
+_IFLA_IFNAME, _RTA_OIF = 3, 4
+_LINK_BYTES, _ROUTE_BYTES = 16, 12  # struct ifinfomsg, struct rtmsg
+# The high byte is NFNL_SUBSYS_NFTABLES; the low one DELTABLE, DELCHAIN, DELRULE (linux/netfilter/nf_tables.h).
+_RULES_GONE = {0x0A02, 0x0A05, 0x0A08}
+_HEADER = struct.Struct("=IHHII")
+_BUFFER_BYTES = 1 << 20
+
+
+class Watch:
+    """Calls back for changes of watched interfaces, for pods' links that go, and for rules of our tables that go."""
+
+    def __init__(self, table: str, node: Callable[[], None], pod_gone: Callable[[], None], rules: Callable[[], None]):
+        self._table = table.encode() + b"\0"
+        self._node, self._pod_gone, self._rules = node, pod_gone, rules
+        self._names: frozenset[str] = frozenset()
+        self._indices: dict[int, str] = {}
+        self._sockets: list[socket.socket] = []
+
+    def start(self) -> None:
+        """Listens from now on, in the calling thread's network namespace."""
+        loop = asyncio.get_running_loop()
+        for protocol, groups, take in (
+            (socket.NETLINK_ROUTE, _ROUTE_GROUPS, self._take_route),
+            (_NETLINK_NETFILTER, _NFTABLES_GROUPS, self._take_rules),
+        ):
+            listener = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+            listener.bind((0, groups))
+            loop.add_reader(listener, self._read, listener, take)
+            self._sockets.append(listener)
+
+    def interfaces(self, names: frozenset[str]) -> None:
+        """From now on these interfaces are watched."""
+        self._names = names
+        self._indices = {index: name for index, name in socket.if_nameindex() if name in names}
+
+    def close(self) -> None:
+        """Listens no more."""
+        for listener in self._sockets:
+            asyncio.get_running_loop().remove_reader(listener)
+            listener.close()
+
+    def _read(self, listener: socket.socket, take: Callable[[int, bytes], None]) -> None:
+        try:
+            data = listener.recv(_BUFFER_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            # ENOBUFS: the kernel had more to say than fits, so anything may have happened.
+            self._node()
+            self._pod_gone()
+            self._rules()
+            return
+        for kind, body in _messages(data):
+            take(kind, body)
+
+    def _take_route(self, kind: int, body: bytes) -> None:
+        if kind in (_NEWLINK, _DELLINK):
+            name = _attribute(body, _LINK_BYTES, _IFLA_IFNAME).rstrip(b"\0").decode(errors="replace")
+            if kind == _DELLINK and name.startswith(HOST_PREFIX):
+                self._pod_gone()
+            if name in self._names:
+                self._indices[struct.unpack_from("=i", body, 4)[0]] = name
+                self._node()
+        elif kind in (_NEWADDR, _DELADDR):
+            if struct.unpack_from("=I", body, 4)[0] in self._indices:
+                self._node()
+        elif kind in (_NEWROUTE, _DELROUTE):
+            interface = _attribute(body, _ROUTE_BYTES, _RTA_OIF)
+            if len(interface) == 4 and struct.unpack("=I", interface)[0] in self._indices:
+                self._node()
+
+    def _take_rules(self, kind: int, body: bytes) -> None:
+        if kind in _RULES_GONE and self._table in body:
+            self._rules()
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(type, body) of each netlink message in a datagram (netlink(7))."""
+    while len(data) >= _HEADER.size:
+        length, kind, *_ = _HEADER.unpack_from(data)
+        if length < _HEADER.size:
+            return
+        yield kind, data[_HEADER.size : length]
+        data = data[(length + 3) & ~3 :]
+
+
+def _attribute(body: bytes, offset: int, wanted: int) -> bytes:
+    """The first attribute of that type after a fixed header of `offset` bytes, or b""."""
+    while offset + 4 <= len(body):
+        length, kind = struct.unpack_from("=HH", body, offset)
+        if length < 4:
+            break
+        if kind == wanted:
+            return body[offset + 4 : offset + length]
+        offset += (length + 3) & ~3
+    return b""
