@@ -30,12 +30,16 @@ SILENCE_S = 600.0
 REFRESH_S = 10.0
 
 
+# The reason of an ApiError for an answer that came whole and makes no sense.
+GARBAGE = "Garbage"
+
+
 class ApiError(Exception):
     """The API server refused, or did not answer.
 
     `status` is the HTTP status, 0 when there was no (whole) answer. `reason` is the Status object's ("NotFound",
-    "Conflict", …), or "Unreachable", "Timeout", "Broken" (an answer that stopped in the middle) and "Credentials"
-    (they cannot be read just now) for status 0.
+    "Conflict", …), or "Unreachable", "Timeout", "Broken" (an answer that stopped in the middle), GARBAGE and
+    "Credentials" (they cannot be read just now) for status 0.
     """
 
     def __init__(self, status: int, reason: str, message: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from ovnk.kube import listing
 from ovnk.kube.client import MERGE_PATCH, ApiError, Client
 from ovnk.kube.outbox import Outbox
 
@@ -47,7 +48,7 @@ class ConditionWriter:
 
     async def _deliver(self, path: str, conditions: tuple[Condition, ...]) -> None:
         try:
-            found = _decode(await self._client.request("GET", path))
+            found = listing.parse(_OBJECT, await self._client.request("GET", path), "object")
             old = found.status.conditions if found.status else None
             new = merge(old or [], conditions, _now())
             if new != old:
@@ -94,11 +95,7 @@ class _Object(Struct):
     status: _Status | None = None
 
 
-def _decode(raw: bytes) -> _Object:
-    try:
-        return msgspec.json.decode(raw, type=_Object)
-    except (ValueError, RecursionError) as error:
-        raise ApiError(0, "Garbage", f"the API server sent an object that cannot be read: {error}") from error
+_OBJECT = msgspec.json.Decoder(_Object)
 
 
 def _now() -> str:

@@ -18,6 +18,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from ovnk.kube import listing
 from ovnk.kube.client import ApiError, Client
 
 log = structlog.get_logger()
@@ -93,7 +94,7 @@ class Lease:
             await self._client.request("POST", self._collection, body=_KIND | body)
             self.holder = self._identity
             return True
-        lease = _decode(raw)
+        lease = listing.parse(_LEASE, raw, "Lease")
         spec = lease.spec or _Spec()
         self.holder = spec.holder_identity or ""
         version = (lease.metadata.resource_version, spec.renew_time or "")
@@ -116,7 +117,7 @@ class Lease:
         """Empty it, so that a standby need not wait until it expires. Failing that, it expires."""
         try:
             async with asyncio.timeout(RETRY_S):
-                lease = _decode(await self._client.request("GET", self._path))
+                lease = listing.parse(_LEASE, await self._client.request("GET", self._path), "Lease")
                 if lease.spec is None or lease.spec.holder_identity != self._identity:
                     return
                 spec = self._spec(transitions=lease.spec.lease_transitions or 0, acquired=_now())
@@ -162,11 +163,7 @@ class _Lease(Struct):
     spec: _Spec | None = None
 
 
-def _decode(raw: bytes) -> _Lease:
-    try:
-        return msgspec.json.decode(raw, type=_Lease)
-    except (ValueError, RecursionError) as error:
-        raise ApiError(0, "Garbage", f"the API server sent a Lease that cannot be read: {error}") from error
+_LEASE = msgspec.json.Decoder(_Lease)
 
 
 def _now() -> str:

@@ -1,62 +1,79 @@
 """All objects of a kind at one moment, page by page: a consistent read, for whoever must not rely on a watch."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct, field
 
 from ovnk.errors import InvalidObject
 from ovnk.kube import decode
-from ovnk.kube.client import ApiError, Client
-
-V = TypeVar("V")
+from ovnk.kube.client import GARBAGE, ApiError, Client
+from ovnk.kube.objects import Key, KubeObject
 
 PAGE_OBJECTS = 500
 
-
-class Page(Struct):
-    """One page; objects stay raw so that one that does not fit its type does not take its neighbours along."""
-
-    metadata: "PageMetadata"
-    items: list[Raw] | None = None  # Go writes an empty slice as null
+V = TypeVar("V", bound=KubeObject)
+T = TypeVar("T")
 
 
-class PageMetadata(Struct, rename="camel"):
-    """`proceed` is the token of the next page, if there is one."""
+class Listing(Struct, Generic[V]):
+    """All objects of a kind at one version: those that can be used, and why others cannot."""
 
-    resource_version: str
-    proceed: str | None = field(name="continue", default=None)
+    values: dict[Key, V]
+    invalid: dict[Key, InvalidObject]
+    version: str
 
 
-async def pages(client: Client, path: str, query: Mapping[str, str]) -> AsyncGenerator[Page, None]:
-    """The pages of a LIST without a resourceVersion, which the API server answers from the newest data.
+async def read(
+    client: Client,
+    resource: decode.Resource,
+    decoder: Callable[[decode.Json], V],
+    selectors: Mapping[str, str] | None = None,
+) -> Listing[V]:
+    """A LIST without a resourceVersion, which the API server answers from what is committed at this moment.
 
-    Raises ApiError; 410 when the list took so long that its later pages are gone.
+    Raises ApiError; 410 when it took so long that its later pages are gone: start over.
     """
-    query = dict(query) | {"limit": str(PAGE_OBJECTS)}
+    query = dict(selectors or {}) | {"limit": str(PAGE_OBJECTS)}
+    found: Listing[V] = Listing({}, {}, "")
     while True:
-        raw = await client.request("GET", path, query=query)
-        try:
-            page = _PAGE.decode(raw)
-        except (ValueError, RecursionError) as error:
-            raise ApiError(0, "Garbage", f"{path}: the API server sent a list that cannot be read: {error}") from error
-        yield page
+        page = parse(_PAGE, await client.request("GET", resource.path, query=query), f"list of {resource.path}")
+        for raw in page.items or ():
+            try:
+                value = decoder(raw)
+                found.values[value.key] = value
+            except InvalidObject as error:
+                found.invalid[error.key] = error
         if not page.metadata.proceed:
-            return
+            found.version = page.metadata.resource_version
+            return found
         query["continue"] = page.metadata.proceed
 
 
 async def values(client: Client, resource: decode.Resource, decoder: Callable[[decode.Json], V]) -> list[V]:
-    """Every object of the kind that can be used. Raises ApiError."""
-    found: list[V] = []
-    async for page in pages(client, resource.path, {}):
-        for raw in page.items or ():
-            try:
-                found.append(decoder(raw))
-            except InvalidObject:
-                continue  # the informer of the kind reports it
-    return found
+    """Every object of the kind that can be used (the informer of the kind reports the others). Raises ApiError."""
+    return list((await read(client, resource, decoder)).values.values())
 
 
-_PAGE = msgspec.json.Decoder(Page)
+def parse(decoder: "msgspec.json.Decoder[T]", raw: decode.Json, what: str) -> T:
+    """What the API server itself has to say, not the objects in it. Raises ApiError for what cannot be read."""
+    try:
+        return decoder.decode(raw)
+    except (ValueError, RecursionError) as error:
+        raise ApiError(0, GARBAGE, f"the API server sent something that is no {what}: {error}") from error
+
+
+class _Metadata(Struct, rename="camel"):
+    resource_version: str
+    proceed: str | None = field(name="continue", default=None)
+
+
+class _Page(Struct):
+    """Objects stay raw so that one that does not fit its type does not take its neighbours along."""
+
+    metadata: _Metadata
+    items: list[Raw] | None = None  # Go writes an empty slice as null
+
+
+_PAGE = msgspec.json.Decoder(_Page)

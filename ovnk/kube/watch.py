@@ -17,17 +17,16 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 import structlog
-from msgspec import Raw, Struct, field
+from msgspec import Raw, Struct
 
 from ovnk.errors import InvalidObject
-from ovnk.kube import decode
+from ovnk.kube import decode, listing
 from ovnk.kube.backoff import Backoff
-from ovnk.kube.client import ApiError, Client
+from ovnk.kube.client import GARBAGE, ApiError, Client
 from ovnk.kube.objects import Change, Key, KubeObject, Put, Remove, Replace
 
 log = structlog.get_logger()
 
-PAGE_OBJECTS = 500
 # A watch is asked to end after so long (jittered in between), so that a server that forgot us is noticed.
 WATCH_S = (60, 120)
 # A server that is silent so long after it should have ended the watch has stalled.
@@ -36,40 +35,6 @@ GRACE_S = 15
 LASTING_S = 1.0
 BACKOFF_FIRST_S = 0.2
 BACKOFF_MOST_S = 10.0
-
-
-class Listing(Struct):
-    """All objects of a kind at one version: those that can be used, and why others cannot."""
-
-    values: dict[Key, KubeObject]
-    invalid: dict[Key, InvalidObject]
-    version: str
-
-
-async def read_all(
-    client: Client,
-    resource: decode.Resource,
-    decoder: Callable[[decode.Json], KubeObject],
-    selectors: Mapping[str, str] | None = None,
-) -> Listing:
-    """A LIST, page by page, of what is committed at this moment (no resourceVersion: never from a cache that lags).
-
-    Raises ApiError; 410 when the server dropped the version between two pages, so that the caller starts over.
-    """
-    query = dict(selectors or {}) | {"limit": str(PAGE_OBJECTS)}
-    found = Listing({}, {}, "")
-    while True:
-        page = _parse(_PAGE, await client.request("GET", resource.path, query=query), "list")
-        for raw in page.items or ():
-            try:
-                value = decoder(raw)
-                found.values[value.key] = value
-            except InvalidObject as error:
-                found.invalid[error.key] = error
-        if not page.metadata.proceed:
-            found.version = page.metadata.resource_version
-            return found
-        query["continue"] = page.metadata.proceed
 
 
 class Informer:
@@ -127,7 +92,7 @@ class Informer:
 
     async def _list(self) -> str:
         """All objects, told as one Replace (nothing if nothing differs); the version to watch from."""
-        found = await read_all(self._client, self._resource, self._decode, self._selectors)
+        found = await listing.read(self._client, self._resource, self._decode, self._selectors)
         for error in found.invalid.values():
             self._complain(error)
         self._invalid = found.invalid
@@ -164,7 +129,7 @@ class Informer:
         try:
             async with contextlib.aclosing(lines):
                 async for line in lines:
-                    self._handle(_parse(_EVENT, line, "event"))
+                    self._handle(listing.parse(_EVENT, line, "event"))
         finally:
             if timer:
                 timer.cancel()
@@ -172,7 +137,7 @@ class Informer:
 
     def _handle(self, event: "_Event") -> None:
         if event.type == "ERROR":
-            status = _parse(_STATUS, event.object, "ERROR event")
+            status = listing.parse(_STATUS, event.object, "ERROR event")
             # Whatever the code, this watch will not go on from here.
             raise ApiError(410, status.reason or "Expired", f"{self._resource.path}: {status.message or 'watch error'}")
         found = decode.identity(event.object)
@@ -220,9 +185,6 @@ class Informer:
         self._backoff.reset()
 
 
-GARBAGE = "Garbage"
-
-
 def _outdated(error: ApiError) -> bool:
     """Whether the version is of no more use, so that only a LIST helps.
 
@@ -234,17 +196,7 @@ def _outdated(error: ApiError) -> bool:
     return error.reason == GARBAGE or error.status == 504 or (400 <= error.status < 500 and not error.transient)
 
 
-# The wire. Objects stay raw so that one that does not fit its type does not take its neighbours along.
-
-
-class _ListMetadata(Struct, rename="camel"):
-    resource_version: str
-    proceed: str | None = field(name="continue", default=None)
-
-
-class _Page(Struct):
-    metadata: _ListMetadata
-    items: list[Raw] | None = None  # Go writes an empty slice as null
+# The wire.
 
 
 class _Event(Struct):
@@ -257,13 +209,5 @@ class _Status(Struct):
     message: str | None = None
 
 
-_PAGE = msgspec.json.Decoder(_Page)
 _EVENT = msgspec.json.Decoder(_Event)
 _STATUS = msgspec.json.Decoder(_Status)
-
-
-def _parse(decoder: "msgspec.json.Decoder[decode.Wire]", raw: decode.Json, what: str) -> decode.Wire:
-    try:
-        return decoder.decode(raw)
-    except (ValueError, RecursionError) as error:
-        raise ApiError(0, GARBAGE, f"the API server sent something that is no {what}: {error}") from error
