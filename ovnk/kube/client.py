@@ -52,6 +52,18 @@ class ApiError(Exception):
         return self.status in (0, 401, 408, 429) or self.status >= 500
 
 
+class Lines:
+    """Bytes as they come, in lines: what follows the last newline waits in `rest`. Empty lines are left out."""
+
+    def __init__(self) -> None:
+        self.rest = b""
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The lines that are whole with this chunk."""
+        *lines, self.rest = (self.rest + chunk).split(b"\n")
+        return [line for line in lines if line]
+
+
 class Client:
     """A connection pool to one API server. Made by `connect`, ended by `close`."""
 
@@ -125,13 +137,11 @@ class Client:
                     self._check(method, path, response, await response.read())
                 _keep_alive(response)
                 accepted()
-                rest = b""
+                lines = Lines()
                 async for chunk in response.content.iter_any():
-                    *lines, rest = (rest + chunk).split(b"\n")
-                    for line in lines:
-                        if line:
-                            yield line
-                if rest:
+                    for line in lines.feed(chunk):
+                        yield line
+                if lines.rest:
                     raise ApiError(0, "Broken", f"{self.server}{path}: the answer ended in the middle of a line")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unanswered(method, path, error) from error

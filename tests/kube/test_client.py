@@ -5,6 +5,7 @@ import base64
 import contextlib
 import datetime
 import ipaddress
+import itertools
 import json
 import ssl
 import stat
@@ -18,12 +19,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
 from kubernetes.config import incluster_config
 from scripted_api import ScriptedApi, kubeconfig, scripted, serve, status
 
 from ovnk.errors import ConfigError
 from ovnk.kube import client as client_module
-from ovnk.kube.client import ApiError, Client
+from ovnk.kube.client import ApiError, Client, Lines
 
 
 class Authority:
@@ -313,6 +316,19 @@ def test_no_answer_in_time_and_no_server_are_said(tmp_path: Path) -> None:
             await asked(unused)
 
     run(case())
+
+
+@given(st.lists(st.binary(max_size=8).filter(lambda line: b"\n" not in line)), st.binary(max_size=4), st.data())
+def test_lines_are_the_same_however_they_are_cut(whole: list[bytes], rest: bytes, draw: Any) -> None:
+    rest = rest.replace(b"\n", b"")
+    text = b"".join(line + b"\n" for line in whole) + rest
+    cuts = sorted(draw.draw(st.lists(st.integers(0, len(text)), max_size=6)))
+    lines = Lines()
+    found = []
+    for start, end in itertools.pairwise([0, *cuts, len(text)]):
+        found += lines.feed(text[start:end])
+    assert found == [line for line in whole if line]
+    assert lines.rest == rest
 
 
 def test_stream_gives_lines_however_they_are_cut(tmp_path: Path) -> None:
