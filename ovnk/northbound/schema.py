@@ -16,6 +16,9 @@ from ovsdb_schemas.northbound import TABLES
 # An atom, a list of OVSDB's own making (["set", …], ["map", …], ["uuid", …]), or a row: what orjson writes.
 Json = Any
 
+# The key under which facts speak of the one row of a singleton (NB_Global), as ovn-nbctl does.
+SINGLETON = "."
+
 EMPTY_SET: Json = ["set", []]
 EMPTY_MAP: Json = ["map", []]
 
@@ -44,6 +47,8 @@ class Wire:
 
     def __init__(self, present: Present | None = None) -> None:
         self.present = present or everything(TABLES)
+        # table → the UUID of a singleton's one row, which the database's own tools made; known once it was read
+        self.singletons: dict[str, str] = {}
         self._encoders: dict[str, dict[str, Callable[[Value], Json]]] = {
             table: {name: _encoder(TABLES[table].columns[name]) for name in sorted(names)}
             for table, names in self.present.columns.items()
@@ -101,9 +106,11 @@ class Wire:
             raise BadFact(f'{member.table} "{member.key}": column "{member.column}" {error}') from error
         raise BadFact(f'{member.table} "{member.key}": column "{member.column}" cannot hold {element!r} as an element')
 
-    def has(self, table: str, column: str) -> bool:
-        """Whether the server has the column."""
-        return column in self._encoders.get(table, {})
+    def uuid(self, table: str, key: str) -> str:
+        """The row's UUID: computed, but for a singleton's, which is "" until it was read."""
+        if TABLES[table].singleton:
+            return self.singletons.get(table, "")
+        return uuid_text(table, key)
 
     def owned_columns(self, table: str) -> Mapping[str, Json]:
         """The columns of `table` that are ours to set on our rows, each with its default."""

@@ -1,0 +1,118 @@
+"""Commits: units sent in transactions, so that one bad row does not block the rest.
+
+A transaction that the database rejects is halved until the units that cannot be stand alone; everything else is
+committed. Whoever needs a row of such a unit is held up with it. What is done about them is the caller's business.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ovnk.errors import CommitError
+from ovnk.northbound.changes import Unit, operations
+from ovnk.northbound.replica import Seen
+from ovnk.northbound.schema import Json
+from ovnk.northbound.transaction import Link, Operations, Outcome, Verdict
+
+
+@dataclass(slots=True)
+class Sent:
+    """What was committed, in numbers, and what was not.
+
+    `rejected` are units with the database's answer, `blocked` units with the UUID of a row they need that belongs to
+    one of those. `missing` are rows that were to be changed and are not there.
+    """
+
+    rows: int = 0
+    operations: int = 0
+    transactions: int = 0
+    rejected: list[tuple[Unit, Outcome]] = field(default_factory=list)
+    blocked: list[tuple[Unit, str]] = field(default_factory=list)
+    missing: set[Seen] = field(default_factory=set)
+
+
+# A chunk that was sent, with its operations; none where it comes to nothing.
+_Try = tuple[list[Unit], list[dict[str, Json]]]
+
+
+def send(link: Link, todo: list[list[Unit]], refused: set[str]) -> Sent:
+    """Commits the chunks; `refused` are the UUIDs of rows that earlier calls could not insert.
+
+    Raises CommitError where the server takes nothing, or where it is not known what it took.
+    """
+    sent = Sent()
+    refused = set(refused)
+    while todo:
+        if refused:
+            todo = [chunk for chunk in (_unblocked(chunk, refused, sent) for chunk in todo) if chunk]
+        tries: list[_Try] = []
+        outcomes = iter(link.commit(_commands(link, todo, tries)))
+        again: list[list[Unit]] = []
+        for chunk, done in tries:
+            if not done:
+                continue
+            outcome = next(outcomes, Outcome(Verdict.UNKNOWN, [], "the connection was closed"))
+            if outcome.verdict is Verdict.COMMITTED:
+                _count(done, outcome, sent)
+            elif outcome.verdict is not Verdict.REJECTED:
+                raise failure(outcome)
+            elif len(chunk) > 1:
+                again += [chunk[: len(chunk) // 2], chunk[len(chunk) // 2 :]]
+            else:
+                sent.rejected.append((chunk[0], outcome))
+                refused |= chunk[0].inserts()
+        todo = again + todo[len(tries) :]
+    return sent
+
+
+def failure(outcome: Outcome) -> CommitError:
+    """The error for a transaction that failed whatever was in it."""
+    if outcome.verdict is Verdict.NOT_LOCKED:
+        return CommitError(
+            "the northbound's lock is held by another process; outcome unknown: reconcile once we hold it"
+        )
+    if outcome.verdict is Verdict.UNKNOWN:
+        return CommitError(f"the northbound did not answer ({outcome.error}); outcome unknown: reconcile")
+    return CommitError(
+        f"the northbound takes no writes: {outcome.error}: {outcome.details}; is its server read-only, a backup, "
+        "or out of space? Nothing more was written: reconcile"
+    )
+
+
+def _commands(link: Link, todo: list[list[Unit]], tries: list[_Try]) -> Iterator[Operations]:
+    """The chunks as commands, encoded as they are asked for, while the server works on those before."""
+    for chunk in todo:
+        done = operations(chunk)
+        tries.append((chunk, done))
+        if done:
+            touched = {(change.place[0], change.uuid) for unit in chunk for change in unit.changes}
+            yield Operations(link, done, touched)
+
+
+def _unblocked(chunk: list[Unit], refused: set[str], sent: Sent) -> list[Unit]:
+    """The chunk without the units that need a refused row; those are held up, and whoever needs them in turn."""
+    free = []
+    for unit in chunk:
+        needed = next((uuid for uuid in unit.needs() if uuid in refused), "")
+        if needed:
+            sent.blocked.append((unit, needed))
+            refused |= unit.inserts()
+        else:
+            free.append(unit)
+    return free
+
+
+def _count(done: list[dict[str, Json]], outcome: Outcome, sent: Sent) -> None:
+    sent.transactions += 1
+    sent.operations += len(done)
+    touched = set()
+    for operation, result in zip(done, outcome.results, strict=False):
+        uuid = operation["uuid"] if operation["op"] == "insert" else _target(operation)
+        touched.add((operation["table"], uuid))
+        if result.get("count") == 0 and operation["op"] != "delete":
+            sent.missing.add((operation["table"], uuid))
+    sent.rows += len(touched)
+
+
+def _target(operation: dict[str, Json]) -> str:
+    where: Json = operation["where"]
+    return str(where[0][2][1]) if where else ""

@@ -1,0 +1,169 @@
+"""The replica: which rows of the northbound somebody else changed, and nothing more.
+
+The rows themselves are not kept: a start reads them once (`select`), and what they should be is known elsewhere. What
+is watched is each row's `_version`, which the server changes with every change of any column, so that drift in a
+large set is noticed without replicating the set.
+
+Our own commits are told from others' by order: the server sends a transaction's changes directly before its reply
+(ovsdb-server 3.1, ovsdb_jsonrpc_session_send). So a row that our transaction touched may show up once before the
+reply, and whatever else shows up is somebody else's doing.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Mapping
+from typing import Any
+
+import ovs.db.idl
+from ovsdbapp.backend.ovs_idl import connection
+
+from ovsdb_schemas.check import Present
+from ovsdb_schemas.northbound import DATABASE, TABLES
+
+_VERSION = "_version"
+
+# (table, UUID) of a row
+Seen = tuple[str, str]
+
+# What a daemon writes in rows of ours; a change that comes with one of these is the daemon's.
+_DAEMON_COLUMNS = {
+    table: frozenset(name for name, column in stated.columns.items() if column.written_by)
+    for table, stated in TABLES.items()
+}
+
+
+class Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no types
+    """python-ovs' Idl (connection, leader, lock, monitor), keeping changes in place of rows.
+
+    `concerns` says whether a change of the row with that UUID matters to us. `woken` is called in the connection's
+    thread after messages were processed; it must not block.
+    """
+
+    def __init__(
+        self,
+        remotes: str,
+        schema_json: Mapping[str, Any],
+        present: Present,
+        concerns: Callable[[str], bool],
+        woken: Callable[[], None],
+    ) -> None:
+        super().__init__(remotes, _Watched(schema_json, present))
+        for name, table in self.tables.items():
+            if not TABLES[name].singleton:
+                # No column of the schema, but ovsdb-server monitors it as one. The Idl only asks for its name.
+                table.columns[_VERSION] = None
+        # counts connections: what was known before the last one is void
+        self.generation = 0
+        self._concerns = concerns
+        self._woken = woken
+        self._flying: set[Hashable] = set()
+        self._seen: Counter[Seen] = Counter()
+        self._foreign: set[Seen] = set()
+        self._foreign_lock = threading.Lock()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server answers and the monitor is established."""
+        return bool(self._session.is_connected()) and self.state == self.IDL_S_MONITORING
+
+    @property
+    def drifted(self) -> bool:
+        """Whether others changed anything that was not taken yet."""
+        return bool(self._foreign)
+
+    def schema_text(self) -> str:
+        """The database's schema as the server of the current connection tells it; "" until it has told."""
+        tables: Mapping[str, Any] = self.server_tables or {}
+        rows = tables["Database"].rows.values() if "Database" in tables else ()
+        return next((str(row.schema[0]) for row in rows if row.name == DATABASE and row.schema), "")
+
+    def take_foreign(self) -> set[Seen]:
+        """The rows that others changed since the last time."""
+        with self._foreign_lock:
+            taken, self._foreign = self._foreign, set()
+        return taken
+
+    def forget(self, read: Collection[Seen] | None) -> None:
+        """These rows (None: all) were just read, so what is known to have changed is in what was read."""
+        with self._foreign_lock:
+            for row in list(self._seen) if read is None else read:
+                self._seen.pop(row, None)
+            self._foreign.difference_update(set(self._foreign) if read is None else read)
+
+    def launched(self, transaction: Hashable) -> None:
+        """A transaction of ours is on its way."""
+        self._flying.add(transaction)
+
+    def landed(self, transaction: Hashable, touched: Collection[Seen]) -> None:
+        """Its reply is there, or will never come; `touched` are the rows it changed, if it was committed."""
+        self._flying.discard(transaction)
+        for row in touched:
+            count = self._seen.pop(row, 0)
+            if count > 1:
+                self._seen[row] = count - 1
+        self._settle()
+
+    # python-ovs' hooks
+
+    def cooperative_yield(self) -> None:
+        """Nothing: this thread is a real one, and ovsdbapp's sleep(0) a row is dear."""
+
+    def run(self) -> bool:
+        """Processes what has come. An error that python-ovs lets through (TLS set-up) is slept over, not spun upon."""
+        try:
+            changed = bool(super().run())
+        except OSError:
+            time.sleep(1)
+            changed = False
+        if not self._flying:
+            self._settle()
+        self._woken()
+        return changed
+
+    def restart_fsm(self) -> None:
+        """A new connection, or the server dropped its monitors: all that was known is void."""
+        self.generation += 1
+        self.server_tables = None
+        self._flying.clear()
+        super().restart_fsm()
+
+    def _Idl__process_update2(self, table: Any, uuid: Any, row_update: dict[str, Any]) -> Any:  # noqa: N802  theirs
+        # python-ovs' public hook (notify) is for rows that it has stored; this private one is where it would store
+        # them (32 MB for 10,000 ports). A test fails should a later version go another way.
+        if self.tables.get(table.name) is not table:
+            return super()._Idl__process_update2(table, uuid, row_update)  # the server's own _Server database
+        if "initial" in row_update:
+            return False
+        modified = row_update.get("modify")
+        if modified is not None and not _DAEMON_COLUMNS[table.name].isdisjoint(modified):
+            return False
+        if "insert" in row_update or self._concerns(str(uuid)):
+            self._seen[table.name, str(uuid)] += 1
+        return False
+
+    def _settle(self) -> None:
+        if self._seen:
+            with self._foreign_lock:
+                self._foreign.update(self._seen)
+                self._seen.clear()
+
+
+class _Watched(ovs.db.idl.SchemaHelper):  # type: ignore[misc]  # python-ovs has no types
+    """The schema cut down to what is watched beside `_version`: what tells a daemon's change; a singleton's maps."""
+
+    def __init__(self, schema_json: Mapping[str, Any], present: Present) -> None:
+        super().__init__(schema_json=schema_json)
+        self._present = present
+
+    def get_idl_schema(self) -> Any:
+        """The schema for the Idl."""
+        for table in self._present.columns:
+            self.register_table(table)
+        schema = super().get_idl_schema()
+        for name, table in schema.tables.items():
+            stated = TABLES[name]
+            maps = {column for column, definition in stated.columns.items() if definition.kind == "map"}
+            watched = self._present.columns[name] & (maps if stated.singleton else _DAEMON_COLUMNS[name])
+            table.columns = {column: table.columns[column] for column in watched}
+        return schema

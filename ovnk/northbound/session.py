@@ -1,0 +1,135 @@
+"""The session: one connection to the northbound kept up, whatever becomes of its server.
+
+A thread of its own fetches the schema, checks it, and runs the Idl; when the server comes back with another schema it
+begins anew. It says whether there is a connection, whose lock it is, and in plain words what is wrong.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+
+from ovnk.errors import CommitError
+from ovnk.northbound import framing
+from ovnk.northbound.remotes import Tls, fetch_schema, parse
+from ovnk.northbound.replica import Replica
+from ovnk.northbound.schema import Wire
+from ovnk.northbound.transaction import Link
+from ovsdb_schemas import check
+from ovsdb_schemas.northbound import DATABASE, TABLES
+
+# A server that does not answer for so long is given up, and the connection with it.
+REPLY_S_MAX = 30.0
+SCHEMA_S_MAX = 5.0
+RETRY_S = 1.0
+
+
+class Session:
+    """A connection to the first of `remotes` that will do, kept up by a thread between `start` and `stop`.
+
+    `concerns` says whether a change of the row with that UUID matters (see Replica). Raises ConfigError for remotes
+    or TLS files that cannot be used.
+    """
+
+    def __init__(self, remotes: str, tls: Tls | None, lock: str | None, concerns: Callable[[str], bool]) -> None:
+        if lock is not None and not (lock.isascii() and lock.isidentifier()):
+            # ovsdb-server answers any other name with an error that python-ovs does not look at: never locked.
+            raise ValueError(f'lock "{lock}" is not a name that OVSDB takes ([A-Za-z_][A-Za-z0-9_]*)')
+        self._remotes = parse(remotes, tls)
+        if tls is not None:
+            tls.install()
+        framing.install()
+        self.lock = lock
+        self.link: Link | None = None
+        self.wire = Wire()
+        self._concerns = concerns
+        self._on_event: Callable[[], None] = lambda: None
+        self._told: tuple[object, ...] = ()
+        self._trouble = f'the northbound "{remotes}" is not connected yet'
+        self._schema: Mapping[str, Any] = {}
+        self._checked_generation = 0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._keep_up, name="northbound", daemon=True)
+
+    def start(self, on_event: Callable[[], None]) -> None:
+        """Begins to connect, and returns at once."""
+        self._on_event = on_event
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Closes the connection, which gives the lock away."""
+        self._stopping.set()
+        if (link := self.link) is not None:
+            link.end()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server answers, its schema will do and, on a cluster, it is the leader."""
+        return (link := self.link) is not None and link.idl.connected
+
+    @property
+    def has_lock(self) -> bool:
+        """Whether we may write: connected, and the lock (if any was asked for) is ours."""
+        link = self.link
+        return link is not None and link.idl.connected and (self.lock is None or bool(link.idl.has_lock))
+
+    @property
+    def trouble(self) -> str:
+        """Why it is not connected, and what now; "" when it is."""
+        return "" if self.connected else self._trouble
+
+    def usable(self) -> Link:
+        """The connection, to write on; raises CommitError where there is none or the lock is another's."""
+        link = self.link
+        if link is None or not link.idl.connected:
+            raise CommitError(self._trouble)
+        if not self.has_lock:
+            raise CommitError(f'the northbound\'s lock "{self.lock}" is held by another process; we stand by')
+        return link
+
+    def _keep_up(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._schema = fetch_schema(self._remotes, DATABASE, SCHEMA_S_MAX)
+                present = check.check(self._schema, DATABASE, TABLES)
+            except (CommitError, check.SchemaError) as error:
+                self._trouble = str(error)
+                self._tell()
+                self._stopping.wait(RETRY_S)
+                continue
+            self.wire = Wire(present)
+            idl = Replica(",".join(self._remotes), self._schema, present, self._concerns, self._woken)
+            if self.lock is not None:
+                idl.set_lock(self.lock)
+            self._trouble = f'the connection to the northbound "{",".join(self._remotes)}" was lost; connecting again'
+            self._checked_generation = 0
+            self.link = Link(idl, REPLY_S_MAX)
+            if not self._stopping.is_set():
+                self.link.serve()
+            self.link = None
+
+    def _woken(self) -> None:
+        """After messages were processed, in the connection's thread."""
+        link = self.link
+        if link is None:
+            return
+        if link.idl.generation != self._checked_generation and (text := link.idl.schema_text()):
+            self._checked_generation = link.idl.generation
+            schema = orjson.loads(text)
+            if any(schema.get(part) != self._schema.get(part) for part in ("version", "tables")):
+                link.end()
+        self._tell()
+
+    def _tell(self) -> None:
+        link = self.link
+        drifted = link is not None and link.idl.drifted
+        state = (self.connected, self.has_lock, link and link.idl.generation, self.trouble)
+        if (*state, drifted) != self._told:
+            # That drift was taken is no news.
+            news = state != self._told[:-1] or drifted
+            self._told = (*state, drifted)
+            if news:
+                self._on_event()

@@ -1,0 +1,338 @@
+"""The one writer of the northbound: takes facts and differences of facts, and commits them.
+
+It keeps no facts: what should be is the caller's knowledge, what is is the database's. In between it remembers which
+UUIDs are ours, which owners' rows the database rejects (quarantine), and which rows are not as they should be (drift).
+
+    reconcile(all facts) ──▶ one select, compare, fewest changes        at a start, and when an outcome is unknown
+    apply(delta)         ──▶ its changes, nothing read                  ever after
+    drift() and repair() ──▶ as reconcile, for single rows              when somebody else wrote them
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+from ovnk.errors import CommitError
+from ovnk.incremental.desired import Delta
+from ovnk.northbound.changes import Change, MemberChange, Place, Unit, chunks, of_delta, units
+from ovnk.northbound.commits import Sent, failure, send
+from ovnk.northbound.comparison import Rows, compare
+from ovnk.northbound.facts import Fact
+from ovnk.northbound.remotes import Tls
+from ovnk.northbound.replica import Seen
+from ovnk.northbound.schema import SINGLETON, Json
+from ovnk.northbound.session import Session
+from ovnk.northbound.transaction import Link, Operations, Outcome, Verdict
+from ovsdb_schemas.northbound import TABLES
+
+# So few deletes are never held back, however large their share.
+DELETES_NEVER_HELD_BACK = 10
+
+Held = AbstractSet[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What a call did. Nothing was written where `transactions` is 0.
+
+    `quarantined` says why by owner, for those that this call could not commit. `held_back` counts the rows that
+    would have been deleted but for `delete_limit`.
+    """
+
+    rows: int = 0
+    operations: int = 0
+    transactions: int = 0
+    ms: float = 0.0
+    quarantined: Mapping[str, str] = field(default_factory=dict)
+    held_back: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Rows to look at: ours by (table, key), and others' that may look like ours by (table, UUID)."""
+
+    rows: frozenset[Place] = frozenset()
+    strangers: frozenset[Seen] = frozenset()
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to look at."""
+        return bool(self.rows or self.strangers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rejected:
+    """An owner in quarantine: why, the rows it is about, those it could not insert, and whom it waits for."""
+
+    why: str
+    places: frozenset[Place]
+    inserts: frozenset[str]
+    behind: str = ""
+
+
+class Northbound:
+    """The northbound at `remotes` ("unix:PATH", "tcp:IP:PORT", "ssl:IP:PORT", comma separated).
+
+    With a `lock` nothing is written while another process holds it. All calls block, may come from any thread, and
+    wait for each other. Raises ConfigError for remotes or TLS files that cannot be used; the TLS files are
+    python-ovs', and so the whole process's.
+    """
+
+    def __init__(self, remotes: str, *, tls: Tls | None = None, lock: str | None = None) -> None:
+        self._session = Session(remotes, tls, lock, self._concerns)
+        self._writing = threading.RLock()
+        self._synced: tuple[Link, int] | None = None
+        self._known: dict[str, Place] = {}
+        self._rejected: dict[str, _Rejected] = {}
+        # UUID of a row that is nowhere → the rows that hold elements about it
+        self._waiting: dict[str, set[Place]] = {}
+        self._amiss: set[Place] = set()
+        self._on_event: Callable[[], None] = lambda: None
+
+    def start(self, on_event: Callable[[], None]) -> None:
+        """Begins to connect, and returns at once; connects again, for ever, when the connection is lost.
+
+        `on_event` is called, in some thread, when connected, has_lock, trouble or drifted changed; it must not block.
+        """
+        self._on_event = on_event
+        self._session.start(on_event)
+
+    def stop(self) -> None:
+        """Closes the connection, which gives the lock away."""
+        self._session.stop()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server answers, its schema will do and, on a cluster, it is the leader."""
+        return self._session.connected
+
+    @property
+    def has_lock(self) -> bool:
+        """Whether we may write: connected, and the lock (if any was asked for) is ours."""
+        return self._session.has_lock
+
+    @property
+    def trouble(self) -> str:
+        """Why it is not connected, and what now; "" when it is."""
+        return self._session.trouble
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The optional columns that the server lacks, and what is done without each."""
+        return self._session.wire.present.absent
+
+    @property
+    def synced(self) -> bool:
+        """Whether deltas suffice: reconciled since the connection was made, and no outcome unknown since."""
+        link = self._session.link
+        return link is not None and link.idl.connected and self._synced == (link, link.idl.generation)
+
+    @property
+    def drifted(self) -> bool:
+        """Whether `drift` has something to say."""
+        link = self._session.link
+        return self.synced and (bool(self._amiss) or (link is not None and link.idl.drifted))
+
+    @property
+    def quarantined(self) -> Mapping[str, str]:
+        """Why, by owner, for all whose rows the database rejects at present."""
+        return {owner: rejected.why for owner, rejected in self._rejected.items()}
+
+    def reconcile(self, desired: Iterable[Fact], held: Held = frozenset(), delete_limit: float | None = None) -> Commit:
+        """Makes the database what is desired, from whatever it is; writes nothing where nothing differs.
+
+        Rows whose (owner, rule) is `held` stay as they are. Where more than the share `delete_limit` of our rows
+        would be deleted, nothing is deleted. Raises CommitError.
+        """
+        with self._writing:
+            began = time.perf_counter()
+            link = self._session.usable()
+            generation = link.idl.generation
+            compared = compare(
+                desired, self._select(link, _everything(self._columns()), None), self._session.wire, held
+            )
+            changes, held_back = compared.changes, 0
+            share = 1.0 if delete_limit is None else delete_limit
+            if compared.undesired > max(DELETES_NEVER_HELD_BACK, compared.owned * share):
+                changes, held_back = compared.without_deletes(), compared.undesired
+            self._known, self._waiting = compared.known, compared.waiting
+            self._rejected, self._amiss = {}, set()
+            self._synced = (link, generation)
+            return self._commit(link, changes, compared.bad, began, held_back)
+
+    def apply(self, delta: Delta) -> Commit:
+        """Commits the difference. What it says about an owner in quarantine is left to `drift`.
+
+        Raises CommitError, after which the outcome may be unknown and nothing but `reconcile` is taken.
+        """
+        with self._writing:
+            began = time.perf_counter()
+            link = self._comparable()
+            planned = of_delta(delta, self._session.wire)
+            return self._commit(link, self._placeable(planned.changes), planned.bad, began)
+
+    def drift(self) -> Drift:
+        """What is to be looked at, told once: the caller brings the facts about it to `repair`."""
+        with self._writing:
+            link = self._session.link
+            if link is None or not self.synced:
+                return Drift()
+            places, self._amiss = self._amiss, set()
+            strangers = set()
+            for table, uuid in link.idl.take_foreign():
+                if uuid in self._known:
+                    places.add(self._known[uuid])
+                elif TABLES[table].singleton:
+                    places.add((table, SINGLETON))
+                else:
+                    strangers.add((table, uuid))
+            return Drift(frozenset(places), frozenset(strangers))
+
+    def repair(self, drift: Drift, facts: Iterable[Fact], held: Held = frozenset()) -> Commit:
+        """Makes the rows of `drift` what they should be: `facts` are all that stand about `drift.rows`.
+
+        Deltas that led to these facts must have been applied before. Raises CommitError.
+        """
+        with self._writing:
+            began = time.perf_counter()
+            link = self._comparable()
+            wire = self._session.wire
+            rows = {(table, wire.uuid(table, key)) for table, key in drift.rows}
+            uuids = {uuid for _, uuid in rows}
+            found = self._select(link, _these(self._columns(), rows | drift.strangers), rows | drift.strangers)
+            compared = compare(facts, found, wire, held, lambda uuid: uuid in self._known and uuid not in uuids)
+            for uuid in uuids:
+                self._known.pop(uuid, None)
+            self._known.update(compared.known)
+            for uuid, places in compared.waiting.items():
+                self._waiting.setdefault(uuid, set()).update(places)
+            retried = [owner for owner, rejected in self._rejected.items() if rejected.places <= drift.rows]
+            for owner in retried:
+                del self._rejected[owner]
+            return self._commit(link, compared.changes, compared.bad, began)
+
+    # reading
+
+    def _concerns(self, uuid: str) -> bool:
+        return not self.synced or uuid in self._known
+
+    def _comparable(self) -> Link:
+        link = self._session.usable()
+        if not self.synced:
+            raise CommitError("the northbound was not compared with what is desired since it was connected: reconcile")
+        return link
+
+    def _columns(self) -> dict[str, list[str]]:
+        wire = self._session.wire
+        return {table: ["_uuid", *wire.owned_columns(table)] for table in wire.present.columns}
+
+    def _select(self, link: Link, selects: list[dict[str, Json]], read: set[Seen] | None) -> Rows:
+        """The rows; with the reply, what is known of changes to them (None: to any row) is void."""
+        outcomes = link.commit([Operations(link, selects, read=lambda: link.idl.forget(read))])
+        outcome = outcomes[0] if outcomes else Outcome(Verdict.UNKNOWN, [], "the connection was closed")
+        if outcome.verdict is not Verdict.COMMITTED:
+            self._synced = None
+            raise failure(outcome)
+        rows: dict[str, list[Mapping[str, Json]]] = {}
+        for select, result in zip(selects, outcome.results, strict=True):
+            rows.setdefault(select["table"], []).extend(result["rows"])
+        return rows
+
+    # writing
+
+    def _placeable(self, changes: list[Change]) -> list[Change]:
+        """The changes but for elements in, or about, rows that are nowhere: OVSDB would forget them without a word."""
+        coming = {change.uuid for change in changes if change.verb == "insert"}
+        placeable = []
+        for change in changes:
+            missing = ""
+            if isinstance(change, MemberChange) and change.verb == "add":
+                for uuid in (change.uuid, change.refers):
+                    if uuid and uuid not in self._known and uuid not in coming:
+                        missing = uuid
+            if missing:
+                self._waiting.setdefault(missing, set()).add(change.place)
+            else:
+                placeable.append(change)
+        return placeable
+
+    def _commit(
+        self, link: Link, changes: list[Change], bad: Mapping[str, str], began: float, held_back: int = 0
+    ) -> Commit:
+        ready = []
+        for unit in units(changes):
+            if unit.name in self._rejected:
+                self._retry(unit)
+            else:
+                ready.append(unit)
+        for uuid, place in _inserted(ready):
+            self._known[uuid] = place
+        refused = {uuid for rejected in self._rejected.values() for uuid in rejected.inserts}
+        try:
+            sent = send(link, chunks(ready), refused)
+        except CommitError:
+            self._synced = None
+            raise
+        quarantined = {**bad, **self._quarantine(sent)}
+        for unit in ready:
+            for change in unit.changes:
+                if change.verb == "delete":
+                    self._known.pop(change.uuid, None)
+        for uuid, _ in _inserted(ready):
+            if uuid in self._waiting and uuid in self._known:
+                self._amiss |= self._waiting.pop(uuid)
+        self._amiss |= {self._known[uuid] for _, uuid in sent.missing if uuid in self._known}
+        if self._amiss:
+            self._on_event()
+        ms = (time.perf_counter() - began) * 1000
+        return Commit(sent.rows, sent.operations, sent.transactions, ms, quarantined, held_back)
+
+    def _quarantine(self, sent: Sent) -> dict[str, str]:
+        """Puts away what could not be committed; why, by owner."""
+        maker: dict[str, str] = {uuid: owner for owner, one in self._rejected.items() for uuid in one.inserts}
+        put_away: dict[str, tuple[Unit, str, str]] = {}
+        for unit, outcome in sent.rejected:
+            if outcome.error == "duplicate uuid":
+                # The row is there, whatever we believed: look at it.
+                self._amiss |= unit.places()
+            else:
+                put_away[unit.name] = (unit, f"{outcome.error}: {outcome.details}", "")
+                maker.update(dict.fromkeys(unit.inserts(), unit.name))
+        for unit, needed in sent.blocked:
+            behind = maker.get(needed, needed)
+            put_away[unit.name] = (unit, f'waits for the rows of "{behind}"', behind)
+            maker.update(dict.fromkeys(unit.inserts(), unit.name))
+        for owner, (unit, why, behind) in put_away.items():
+            self._rejected[owner] = _Rejected(why, frozenset(unit.places()), frozenset(unit.inserts()), behind)
+            for uuid in unit.inserts():
+                self._known.pop(uuid, None)
+        return {owner: why for owner, (_, why, _) in put_away.items()}
+
+    def _retry(self, unit: Unit) -> None:
+        """An owner in quarantine changed: its rows, and those of whoever waits for it, are to be looked at."""
+        self._amiss |= unit.places()
+        owners = [unit.name]
+        for owner in owners:
+            self._amiss |= self._rejected[owner].places
+            owners += [name for name, one in self._rejected.items() if one.behind == owner and name not in owners]
+
+
+def _inserted(given: list[Unit]) -> list[tuple[str, Place]]:
+    return [(change.uuid, change.place) for unit in given for change in unit.changes if change.verb == "insert"]
+
+
+def _everything(columns: Mapping[str, list[str]]) -> list[dict[str, Json]]:
+    return [{"op": "select", "table": table, "where": [], "columns": names} for table, names in columns.items()]
+
+
+def _these(columns: Mapping[str, list[str]], rows: AbstractSet[Seen]) -> list[dict[str, Json]]:
+    return [
+        {
+            "op": "select",
+            "table": table,
+            "where": [["_uuid", "==", ["uuid", uuid]]] if uuid else [],
+            "columns": columns[table],
+        }
+        for table, uuid in rows
+    ]
