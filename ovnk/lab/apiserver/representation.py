@@ -1,0 +1,44 @@
+"""A stored object as one of its kinds shows it: another version of a custom resource, or the other group's Event.
+
+Conversion between a custom resource's versions is "None": only apiVersion changes.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from ovnk.lab.apiserver import events
+from ovnk.lab.apiserver.kinds import Kind
+from ovnk.lab.apiserver.store import Stored
+
+Object = dict[str, Any]
+
+
+def value(kind: Kind, stored: Stored) -> Object:
+    """The object in the kind's form; not to be changed."""
+    if stored.value["apiVersion"] == kind.api_version:
+        return stored.value
+    return _converted(kind, stored)[0]
+
+
+def encoded(kind: Kind, stored: Stored) -> bytes:
+    """The object in the kind's form, as JSON."""
+    if stored.value["apiVersion"] == kind.api_version:
+        return stored.encoded
+    return _converted(kind, stored)[1]
+
+
+def to_storage(kind: Kind, shown: Object) -> Object:
+    """The form in which the kind's objects are stored."""
+    return events.to_core(shown) if kind.group == "events.k8s.io" else shown
+
+
+# Every watcher of the other form gets the same event, so the last conversions are worth keeping.
+@lru_cache(maxsize=512)
+def _converted(kind: Kind, stored: Stored) -> tuple[Object, bytes]:
+    if kind.group == "events.k8s.io":
+        shown = events.from_core(stored.value)
+    else:
+        shown = {**stored.value, "apiVersion": kind.api_version}
+    return shown, orjson.dumps(shown)

@@ -1,0 +1,449 @@
+"""HTTP: paths to verbs, verbs to answers, and every failure to a Status object.
+
+    request ─▶ token? ─▶ discovery, openapi, version
+                     └▶ _target: kind, namespace, name, subresource ─▶ operations, listing, watching ─▶ JSON
+
+It decides nothing about objects. Everything but reading a body and streaming a watch is synchronous, so a request is
+one step: no two writes ever interleave.
+"""
+
+import asyncio
+import hmac
+import ipaddress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+import structlog
+from aiohttp import web
+
+from ovnk.lab.apiserver import (
+    discovery,
+    listing,
+    negotiation,
+    openapi,
+    operations,
+    patches,
+    representation,
+    selectors,
+    services,
+    status,
+    subresources,
+    tables,
+    watching,
+)
+from ovnk.lab.apiserver.collection import Collector
+from ovnk.lab.apiserver.kinds import Kind
+from ovnk.lab.apiserver.operations import NAMESPACES, Operations
+from ovnk.lab.apiserver.registry import Registry
+from ovnk.lab.apiserver.status import StatusError
+from ovnk.lab.apiserver.store import Store, Stored
+
+Object = dict[str, Any]
+
+log = structlog.get_logger(__name__)
+
+SERVICE_CIDRS: Final = ("10.96.0.0/16",)
+# A real API server's limit on a request's body.
+BODY_BYTES_MAX: Final = 3 * 1024 * 1024
+BOOKMARK_INTERVAL_S: Final = 60.0
+
+_OPEN_PATHS: Final = frozenset({"/version", "/healthz", "/livez", "/readyz"})
+_FIRST_NAMESPACES: Final = ("default", "kube-node-lease", "kube-public", "kube-system")
+
+
+def create_app(
+    store: Store,
+    *,
+    token: str | None = None,
+    service_cidrs: tuple[str, ...] = SERVICE_CIDRS,
+    bookmark_interval_s: float = BOOKMARK_INTERVAL_S,
+) -> web.Application:
+    """The server over a store, as an aiohttp application. With a token every request must bear it.
+
+    `service_cidrs` are what Services' cluster IPs come from: one a family, the primary first.
+    """
+    cidrs = tuple(ipaddress.ip_network(cidr) for cidr in service_cidrs)
+    server = _Server(store, token, cidrs, bookmark_interval_s)
+    app = web.Application(client_max_size=BODY_BYTES_MAX)
+    app.router.add_route("*", "/{path:.*}", server.handle)
+    app.on_shutdown.append(server.shut_down)
+    return app
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What a path names. `name` "" is the collection."""
+
+    kind: Kind
+    namespace: str | None
+    name: str = ""
+    subresource: str = ""
+
+    @property
+    def place(self) -> str:
+        """The store's namespace: "" for what is cluster-scoped."""
+        return self.namespace or ""
+
+
+class _Server:
+    def __init__(
+        self, store: Store, token: str | None, cidrs: tuple[services.Network, ...], bookmark_interval_s: float
+    ) -> None:
+        self._store = store
+        self._authorization = None if token is None else f"Bearer {token}".encode()
+        self._token = token
+        self._bookmark_interval_s = bookmark_interval_s
+        self._registry = Registry(store)
+        self._operations = Operations(store, self._registry, services.ServiceAddresses(store, cidrs))
+        self._watchers = watching.Watchers(store)
+        self._collector = Collector(self._operations, self._wake_collector)
+        self._verbs: dict[str, Callable[[web.Request, _Target], Awaitable[web.StreamResponse]]] = {
+            "GET": self._get,
+            "POST": self._post,
+            "PUT": self._put,
+            "PATCH": self._patch,
+            "DELETE": self._delete,
+        }
+        for name in _FIRST_NAMESPACES:
+            if store.get(NAMESPACES.storage, "", name) is None:
+                self._operations.create(
+                    NAMESPACES, "", {"metadata": {"name": name}}, operations.Write("ovnk-apiserver")
+                )
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._answer(request)
+        except StatusError as error:
+            return _json(error.body(), error.code)
+        except web.HTTPRequestEntityTooLarge:
+            refusal = status.too_large(BODY_BYTES_MAX)
+            return _json(refusal.body(), refusal.code)
+        except ConnectionError:
+            raise
+        except Exception as error:  # whatever a request does, the server goes on and says so
+            log.exception("request failed", method=request.method, path=request.path)
+            failure = status.internal(repr(error))
+            return _json(failure.body(), failure.code)
+
+    async def shut_down(self, _: web.Application) -> None:
+        self._watchers.close()
+
+    def _wake_collector(self) -> None:
+        try:
+            asyncio.get_running_loop().call_soon(self._collector.run)
+        except RuntimeError:
+            # Before the server runs (a file with half-done deletions): the first request's loop takes it up.
+            self._collector_waits = True
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        path = request.path
+        if self._authorization is not None and path not in _OPEN_PATHS:
+            given = request.headers.get("Authorization", "").encode()
+            if not hmac.compare_digest(given, self._authorization):
+                raise status.unauthorized()
+        parts = [part for part in path.split("/") if part]
+        document = self._document(request, parts)
+        if document is not None:
+            return document
+        return await self._verb(request)(request, self._target(parts))
+
+    def _verb(self, request: web.Request) -> Callable[[web.Request, _Target], Awaitable[web.StreamResponse]]:
+        verb = self._verbs.get(request.method)
+        if verb is None:
+            raise status.method_not_allowed()
+        return verb
+
+    def _document(self, request: web.Request, parts: list[str]) -> web.Response | None:
+        """The answer to a path that names no object, or None."""
+        match parts:
+            case ["version"]:
+                return _json(discovery.VERSION)
+            case ["healthz" | "livez" | "readyz", *_]:
+                return web.Response(text="ok")
+            case ["api" | "apis"] if negotiation.wants_aggregated(request.headers.get("Accept", "")):
+                content = orjson.dumps(discovery.aggregated(self._registry, core=parts == ["api"]))
+                return web.Response(body=content, headers={"Content-Type": discovery.AGGREGATED})
+            case ["api"]:
+                return _json(discovery.core_versions())
+            case ["apis"]:
+                return _json(discovery.groups(self._registry))
+            case ["apis", group]:
+                return _found(discovery.group(self._registry, group))
+            case ["api", version]:
+                return _found(discovery.resources(self._registry, "", version))
+            case ["apis", group, version]:
+                return _found(discovery.resources(self._registry, group, version))
+            case ["openapi", "v3"]:
+                return _json(openapi.index(self._registry))
+            case ["openapi", "v3", "api", version]:
+                return _found(openapi.document(self._registry, "", version))
+            case ["openapi", "v3", "apis", group, version]:
+                return _found(openapi.document(self._registry, group, version))
+        return None
+
+    def _target(self, parts: list[str]) -> _Target:
+        """What /api/v1/… or /apis/GROUP/VERSION/… names. Raises StatusError 404."""
+        match parts:
+            case ["api", version, *rest]:
+                group = ""
+            case ["apis", group, version, *rest]:
+                pass
+            case _:
+                raise status.no_such_path()
+        namespace = None
+        match rest:
+            case ["namespaces", given, plural, *more] if not (
+                group == "" and plural in NAMESPACES.subresources and not more
+            ):
+                namespace = given
+                rest = [plural, *more]
+        kind = self._registry.find(group, version, rest[0])
+        if kind is None or len(rest) > 3 or (namespace is not None and not kind.namespaced):
+            raise status.no_such_path()
+        name, subresource = rest[1] if len(rest) > 1 else "", rest[2] if len(rest) > 2 else ""
+        if name and kind.namespaced and namespace is None:
+            raise status.no_such_path()
+        if subresource and subresource not in kind.subresources:
+            raise status.no_such_path()
+        return _Target(kind, namespace, name, subresource)
+
+    async def _get(self, request: web.Request, target: _Target) -> web.StreamResponse:
+        kind, query = target.kind, request.query
+        accepted = negotiation.accepted(request.headers.get("Accept", ""), query.get("includeObject", ""))
+        if target.name:
+            stored = self._operations.get(kind, target.place, target.name)
+            if target.subresource == "scale":
+                return _json(subresources.scale_of(kind, stored.value))
+            return _encoded(self._rendered(kind, [stored], accepted, one=True))
+        if "list" not in kind.verbs:
+            raise status.method_not_allowed()
+        try:
+            selector = selectors.parse(kind, query.get("labelSelector", ""), query.get("fieldSelector", ""))
+        except ValueError as error:
+            raise status.bad_request(str(error)) from error
+        if query.get("watch") in ("1", "true"):
+            return await self._watch(request, target, selector, accepted)
+        page = listing.page(
+            self._store,
+            kind,
+            listing.Query(
+                target.namespace,
+                selector,
+                _integer(query.get("limit")),
+                query.get("continue", ""),
+                query.get("resourceVersion", ""),
+                query.get("resourceVersionMatch", ""),
+            ),
+        )
+        return _encoded(self._page(kind, page, accepted))
+
+    def _page(self, kind: Kind, page: listing.Page, accepted: negotiation.Accepted) -> bytes:
+        metadata: Object = {"resourceVersion": str(page.version)}
+        if page.token:
+            metadata["continue"] = page.token
+        if page.remaining is not None:
+            metadata["remainingItemCount"] = page.remaining
+        if accepted.shape == "table":
+            shown = tables.table(
+                kind,
+                [representation.value(kind, one) for one in page.items],
+                str(page.version),
+                include=accepted.include,
+            )
+            return orjson.dumps({**shown, "metadata": metadata})
+        if accepted.shape == "metadata":
+            partials = [tables.partial(one.value) for one in page.items]
+            head = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
+            return orjson.dumps({**head, "items": partials})
+        head = {"kind": kind.list_kind, "apiVersion": kind.api_version, "metadata": metadata}
+        items = b",".join(representation.encoded(kind, one) for one in page.items)
+        return orjson.dumps(head)[:-1] + b',"items":[' + items + b"]}"
+
+    def _rendered(self, kind: Kind, stored: list[Stored], accepted: negotiation.Accepted, *, one: bool) -> bytes:
+        if accepted.shape == "table":
+            values = [representation.value(kind, each) for each in stored]
+            return orjson.dumps(tables.table(kind, values, str(stored[0].version), include=accepted.include))
+        if accepted.shape == "metadata":
+            return orjson.dumps(tables.partial(stored[0].value))
+        return representation.encoded(kind, stored[0])
+
+    async def _watch(
+        self, request: web.Request, target: _Target, selector: selectors.Selector, accepted: negotiation.Accepted
+    ) -> web.StreamResponse:
+        query, kind = request.query, target.kind
+        initial = query.get("sendInitialEvents") in ("true", "1")
+        given = query.get("resourceVersion", "")
+        if given and not given.isdigit():
+            raise status.bad_request(f'resourceVersion: Invalid value: "{given}": must be an unsigned integer')
+        version = None if given in ("", "0") or initial else int(given)
+
+        def render(kind: Kind, stored: Stored) -> bytes:
+            return self._rendered(kind, [stored], accepted, one=True)
+
+        watched = watching.Request(
+            kind=kind,
+            namespace=target.namespace,
+            selector=selector,
+            version=version,
+            render=watching.whole if accepted.shape == "object" else render,
+            from_now=query.get("sendInitialEvents") in ("false", "0") and version is None,
+            bookmarks=query.get("allowWatchBookmarks") in ("true", "1"),
+            initial_bookmark=initial and query.get("allowWatchBookmarks") in ("true", "1"),
+            timeout_s=_integer(query.get("timeoutSeconds")) or 1800,
+            bookmark_interval_s=self._bookmark_interval_s,
+        )
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        await _stream(response, self._watchers.lines(watched))
+        return response
+
+    async def _post(self, request: web.Request, target: _Target) -> web.StreamResponse:
+        kind = target.kind
+        body = await self._body(request)
+        write = negotiation.write(request.query, request.headers.get("User-Agent", ""))
+        if target.name and target.subresource not in ("binding", "eviction"):
+            raise status.method_not_allowed()
+        if kind.namespaced and target.namespace is None:
+            raise status.method_not_allowed()
+        if target.subresource == "binding" or kind.kind == "Binding":
+            body = _object(body)
+            name = target.name or (body.get("metadata") or {}).get("name", "")
+            return _json(subresources.bind(self._operations, target.place, name, body, write), 201)
+        if target.subresource == "eviction":
+            options = negotiation.delete(request.query, _object(body).get("deleteOptions"))
+            return _json(subresources.evict(self._operations, target.place, target.name, options), 201)
+        if kind.verbs == ("create",):
+            return _json(subresources.reviewed(kind, _object(body), self._token), 201)
+        stored = self._operations.create(kind, target.place, body, write)
+        return self._written(kind, stored, write, 201)
+
+    async def _put(self, request: web.Request, target: _Target) -> web.StreamResponse:
+        kind = target.kind
+        if not target.name:
+            raise status.method_not_allowed()
+        body = await self._body(request)
+        write = negotiation.write(request.query, request.headers.get("User-Agent", ""), target.subresource)
+        if target.subresource == "scale":
+            return self._scaled(target, body, write)
+        if target.subresource == "finalize":
+            return self._finalized(target, _object(body), write)
+        stored = self._operations.update(kind, target.place, target.name, body, write)
+        return self._written(kind, stored, write, 200)
+
+    async def _patch(self, request: web.Request, target: _Target) -> web.StreamResponse:
+        kind, media_type = target.kind, request.content_type
+        if not target.name:
+            raise status.method_not_allowed()
+        if media_type not in (patches.JSON, patches.MERGE, patches.STRATEGIC, patches.APPLY):
+            known = [patches.JSON, patches.MERGE, patches.STRATEGIC, patches.APPLY]
+            raise status.unsupported_media_type(", ".join(known))
+        body = await self._body(request)
+        write = negotiation.write(request.query, request.headers.get("User-Agent", ""), target.subresource)
+        if media_type == patches.APPLY:
+            if not request.query.get("fieldManager"):
+                raise status.bad_request(
+                    'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
+                )
+            stored, created = self._operations.apply(kind, target.place, target.name, body, write)
+            return self._written(kind, stored, write, 201 if created else 200)
+        if target.subresource == "scale":
+            before = subresources.scale_of(kind, self._operations.get(kind, target.place, target.name).value)
+            merged = (
+                patches.json_patch(before, body) if media_type == patches.JSON else patches.merge_patch(before, body)
+            )
+            return self._scaled(target, merged, write)
+        stored = self._operations.patch(kind, target.place, target.name, media_type, body, write)
+        return self._written(kind, stored, write, 200)
+
+    def _scaled(self, target: _Target, scale: Any, write: operations.Write) -> web.Response:
+        kind = target.kind
+        value = self._operations.get(kind, target.place, target.name).value
+        wanted = orjson.loads(orjson.dumps(subresources.scaled(kind, value, _object(scale))))
+        stored = self._operations.update(kind, target.place, target.name, wanted, write)
+        return _json(subresources.scale_of(kind, stored.value))
+
+    def _finalized(self, target: _Target, body: Object, write: operations.Write) -> web.Response:
+        stored = self._operations.get(target.kind, target.place, target.name)
+        finalizers = (body.get("spec") or {}).get("finalizers") or []
+
+        def change(value: Object) -> None:
+            value["spec"] = {**value["spec"], "finalizers": finalizers}
+
+        return self._written(target.kind, self._operations.change(target.kind, stored, change), write, 200)
+
+    async def _delete(self, request: web.Request, target: _Target) -> web.StreamResponse:
+        kind = target.kind
+        content = await request.read()
+        options = negotiation.delete(
+            request.query, negotiation.body(content, request.content_type) if content else None
+        )
+        if not target.name:
+            return self._delete_collection(request, target, options)
+        if target.subresource:
+            raise status.method_not_allowed()
+        stored, gone = self._operations.delete(kind, target.place, target.name, options)
+        if gone and kind.kind not in ("Pod", "Service", "ServiceAccount", "PersistentVolume", "PersistentVolumeClaim"):
+            return _json(status.success(kind, target.name, stored.value["metadata"]["uid"]))
+        return _encoded(representation.encoded(kind, stored))
+
+    def _delete_collection(self, request: web.Request, target: _Target, options: operations.Delete) -> web.Response:
+        kind, query = target.kind, request.query
+        if "deletecollection" not in kind.verbs:
+            raise status.method_not_allowed()
+        try:
+            selector = selectors.parse(kind, query.get("labelSelector", ""), query.get("fieldSelector", ""))
+        except ValueError as error:
+            raise status.bad_request(str(error)) from error
+        found = self._operations.select(kind, target.namespace, selector)
+        for stored in found:
+            self._operations.delete(kind, stored.namespace, stored.name, options)
+        return _encoded(self._page(kind, listing.Page(found, self._store.version), negotiation.Accepted()))
+
+    async def _body(self, request: web.Request) -> Any:
+        return negotiation.body(await request.read(), request.content_type if "Content-Type" in request.headers else "")
+
+    def _written(self, kind: Kind, stored: Stored, write: operations.Write, code: int) -> web.Response:
+        response = _encoded(representation.encoded(kind, stored), code)
+        for warning in write.warnings:
+            escaped = warning.replace("\\", "\\\\").replace('"', '\\"')
+            response.headers.add("Warning", f'299 - "{escaped}"')
+        return response
+
+
+async def _stream(response: web.StreamResponse, lines: AsyncIterator[bytes]) -> None:
+    try:
+        async for chunk in lines:
+            await response.write(chunk)
+        await response.write_eof()
+    except ConnectionError:
+        pass  # the client has gone, as watchers do
+
+
+def _json(value: Object, code: int = 200) -> web.Response:
+    return _encoded(orjson.dumps(value), code)
+
+
+def _encoded(content: bytes, code: int = 200) -> web.Response:
+    return web.Response(body=content, status=code, content_type="application/json")
+
+
+def _found(value: Object | None) -> web.Response:
+    if value is None:
+        raise status.no_such_path()
+    return _json(value)
+
+
+def _object(body: Any) -> Object:
+    if not isinstance(body, dict):
+        raise status.bad_request("the body of the request is not an object")
+    return body
+
+
+def _integer(text: str | None) -> int:
+    if not text:
+        return 0
+    if not text.isdigit():
+        raise status.bad_request(f'"{text}" is not an unsigned integer')
+    return int(text)

@@ -1,0 +1,104 @@
+"""The paths below an object other than its status: scale, binding, eviction; and the reviews, which are only asked.
+
+Each takes the decoded body and gives the object to answer with.
+"""
+
+from typing import Any, Final
+
+from ovnk.lab.apiserver import selectors, status, tables
+from ovnk.lab.apiserver.kinds import Kind, Resource
+from ovnk.lab.apiserver.operations import PODS, Delete, Operations, Write
+from ovnk.lab.apiserver.store import Stored
+
+Object = dict[str, Any]
+
+_BUILT_IN_SCALE: Final = {"spec": ".spec.replicas", "status": ".status.replicas", "selector": ".status.selector"}
+_BUDGETS: Final = Resource("policy", "poddisruptionbudgets")
+
+USER: Final[Object] = {"username": "kubernetes-admin", "groups": ["system:masters", "system:authenticated"]}
+
+
+def scale_of(kind: Kind, value: Object) -> Object:
+    """The autoscaling/v1 Scale that an object shows."""
+    paths = kind.scale_paths or _BUILT_IN_SCALE
+    metadata = value["metadata"]
+    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    selector = tables.path_value(value, paths["selector"]) if paths["selector"] else ""
+    if not kind.custom:
+        selector = tables.selector_text((value.get("spec") or {}).get("selector"))
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {key: metadata[key] for key in kept if key in metadata},
+        "spec": {"replicas": tables.path_value(value, paths["spec"]) or 0},
+        "status": {"replicas": tables.path_value(value, paths["status"]) or 0, "selector": selector or ""},
+    }
+
+
+def scaled(kind: Kind, value: Object, scale: Object) -> Object:
+    """The object with the replicas a Scale wants; a new value. Raises StatusError 422."""
+    replicas = (scale.get("spec") or {}).get("replicas", 0)
+    if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0:
+        name = value["metadata"]["name"]
+        cause = status.invalid_value("spec.replicas", replicas, "must be greater than or equal to 0")
+        raise status.invalid(kind, name, [cause])
+    parts = (kind.scale_paths or _BUILT_IN_SCALE)["spec"].strip(".").split(".")
+    result = {**value, "metadata": dict(value["metadata"])}
+    version = (scale.get("metadata") or {}).get("resourceVersion")
+    result["metadata"]["resourceVersion"] = version or ""
+    node = result
+    for part in parts[:-1]:
+        node[part] = dict(node.get(part) or {})
+        node = node[part]
+    node[parts[-1]] = replicas
+    return result
+
+
+def bind(operations: Operations, namespace: str, name: str, body: Object, write: Write) -> Object:
+    """POST pods/NAME/binding, or bindings."""
+    node = (body.get("target") or {}).get("name")
+    if not node:
+        cause = status.required("target.name")
+        raise status.StatusError(422, "Invalid", f'Binding "{name}" is invalid: target.name: Required value', {
+            "name": name, "kind": "Binding", "causes": [cause.body()],
+        })  # fmt: skip
+    annotations = (body.get("metadata") or {}).get("annotations") or {}
+    operations.bind(namespace, name, node, annotations, write)
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+
+
+def evict(operations: Operations, namespace: str, name: str, options: Delete) -> Object:
+    """POST pods/NAME/eviction: a delete, unless a disruption budget that selects the pod allows none (429)."""
+    pod = operations.get(PODS, namespace, name)
+    for budget in operations.store.select(_BUDGETS, namespace):
+        requirements = selectors.from_object((budget.value.get("spec") or {}).get("selector") or {})
+        labels = pod.value["metadata"].get("labels") or {}
+        if all(one.matches(labels) for one in requirements) and not _allows(budget):
+            cause = status.Cause("DisruptionBudget", f"The disruption budget {budget.name} does not allow it now.", "")
+            message = "Cannot evict pod as it would violate the pod's disruption budget."
+            raise status.too_many_requests(message, (cause,))
+    operations.delete(PODS, namespace, name, options)
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+
+
+def _allows(budget: Stored) -> bool:
+    allowed: int = (budget.value.get("status") or {}).get("disruptionsAllowed", 0)
+    return allowed > 0
+
+
+def reviewed(kind: Kind, body: Object, token: str | None) -> Object:
+    """A review with its answer: whoever has the token may do anything."""
+    spec = body.get("spec") or {}
+    answer: Object = {"allowed": True}
+    if kind.kind == "SelfSubjectRulesReview":
+        answer = {
+            "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
+            "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+            "incomplete": False,
+        }
+    elif kind.kind == "SelfSubjectReview":
+        answer = {"userInfo": USER}
+    elif kind.kind == "TokenReview":
+        known = token is None or spec.get("token") == token
+        answer = {"authenticated": True, "user": USER} if known else {"user": {}, "error": "unknown token"}
+    return {**body, "kind": kind.kind, "apiVersion": kind.api_version, "status": answer}
