@@ -15,7 +15,7 @@ class Metrics:
         self.facts = Gauge(
             "ovnk_northbound_facts", "rows and members that the northbound shall hold", registry=self.registry
         )
-        self.derivations = Counter("ovnk_derivations", "functions run by the engine", registry=self.registry)
+        self.derivations = Gauge("ovnk_derivations", "functions run by the engine", registry=self.registry)
         self.failures = Gauge(
             "ovnk_failing_derivations", "functions that raised; their facts are held", registry=self.registry
         )

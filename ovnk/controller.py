@@ -1,0 +1,287 @@
+"""The controller: Kubernetes in, the northbound and NodeNetworks out. The only loop; it decides nothing itself.
+
+    informers ─▶ inbox ─▶ compiler.apply ─▶ settle ─┬─▶ publisher.flush ─▶ NodeNetworkWriter
+                   ▲                                └─▶ northbound (in a thread; one delta in flight)
+    lease, database ──┘  (they only wake the loop)
+
+Changes that arrive while a delta is being committed form the next one. Nothing is written before every kind has been
+listed once, nor while another process leads: a standby keeps its graph warm.
+"""
+
+import asyncio
+import time
+from collections import deque
+
+import structlog
+
+from ovnk.compiler import Compiler
+from ovnk.errors import CommitError, InvalidObject
+from ovnk.kube import decode, listing
+from ovnk.kube.backoff import Backoff
+from ovnk.kube.client import ApiError, Client
+from ovnk.kube.events import EventRecorder, Subject
+from ovnk.kube.lease import Lease
+from ovnk.kube.objects import Change, NodeNetwork, Notice, Put, Remove
+from ovnk.kube.status import NodeNetworkWriter, Write
+from ovnk.kube.watch import Informer
+from ovnk.metrics import Metrics
+from ovnk.northbound.facts import Fact
+from ovnk.northbound.writer import Commit, Northbound
+from ovnk.publisher import Publisher
+from ovnk.settings import ControllerSettings
+from ovnk.translate import names
+
+log = structlog.get_logger(__name__)
+
+# So many derivations are run before the loop looks after its connections again (some 50 ms).
+SLICE_DERIVATIONS = 2000
+BACKOFF_FIRST_S = 0.2
+BACKOFF_MOST_S = 10.0
+
+
+class Controller:
+    """One candidate for the lead; `run` works until cancelled."""
+
+    def __init__(self, settings: ControllerSettings, identity: str, client: Client, northbound: Northbound) -> None:
+        self.metrics = Metrics()
+        self._settings, self._client, self._northbound = settings, client, northbound
+        self._compiler = Compiler(settings.cluster, settings.networks)
+        self._lease = Lease(client, settings.lease_namespace, settings.lease_name, identity)
+        self._events = EventRecorder(client, "ovnk-controller", identity)
+        self._writer = NodeNetworkWriter(client, written=self._written, conflict=self._conflicted)
+        self._publisher = Publisher(self._writer.submit)
+        self._inbox: deque[Change] = deque()
+        self._wake = asyncio.Event()
+        self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_MOST_S)
+        self._informers = [
+            Informer(client, resource, decoder, self._emit, invalid=self._complain)
+            for resource, decoder in decode.KINDS.values()
+        ]
+        # The NodeNetworks from which the lead was taken, until they have been compared with what is wanted.
+        self._records: list[NodeNetwork] | None = None
+        # Whether deltas suffice; and whether no comparison was through yet, so that it may be somebody else's database.
+        self._compared = False
+        self._first = True
+        self._held_back = 0
+        self._failing: set[tuple[str, object]] = set()
+
+    async def run(self) -> None:
+        """Watch, decide and write until cancelled; then give the lease and the database's lock back."""
+        loop = asyncio.get_running_loop()
+
+        def database_changed() -> None:
+            loop.call_soon_threadsafe(self._wake.set)
+
+        self._northbound.start(database_changed)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for informer in self._informers:
+                    tasks.create_task(informer.run())
+                for part in (
+                    self._events.run(),
+                    self._writer.run(),
+                    self._lease.run(self._lease_changed),
+                    self._work(),
+                ):
+                    tasks.create_task(part)
+        finally:
+            await asyncio.to_thread(self._northbound.stop)
+
+    @property
+    def synced(self) -> bool:
+        """Whether every kind has been listed once."""
+        return all(informer.synced for informer in self._informers)
+
+    def degraded(self) -> list[str]:
+        """What is not as it should be, a sentence each; empty when all is well."""
+        found = [
+            f"{failure.rule} failed on {failure.kind.__name__} {failure.key}: {failure.error!r}; its rows are held"
+            for failure in self._compiler.graph.failures.values()
+        ]
+        found += [
+            f"{one.identity}: functions contradict each other"
+            for one in self._compiler.outputs.northbound.contradictions()
+        ]
+        found += [
+            f'the database rejects the rows of "{owner}": {why}' for owner, why in self._northbound.quarantined.items()
+        ]
+        if self._held_back:
+            found.append(
+                f"{self._held_back} deletions are held back: the first comparison would delete more than "
+                f"first_delete_share {self._settings.first_delete_share} of the rows; is this the right northbound?"
+            )
+        found += [str(informer.failure) for informer in self._informers if informer.failure]
+        found += [self._northbound.trouble] if self._northbound.trouble else []
+        return found
+
+    # -- what wakes the loop
+
+    def _emit(self, change: Change) -> None:
+        self._inbox.append(change)
+        self._wake.set()
+
+    def _complain(self, error: InvalidObject) -> None:
+        log.warning("object cannot be used", kind=error.kind, key=error.key, field=error.field, why=error.why)
+        self._events.record(Subject.of(error), "Invalid", f"{error.field} {error.why}")
+
+    def _lease_changed(self, _leads: bool) -> None:
+        self._wake.set()
+
+    def _written(self, write: Write, version: str) -> None:
+        self.metrics.writes.inc()
+        self._publisher.written(write, version)
+        self._wake.set()
+
+    def _conflicted(self, write: Write, _current: NodeNetwork | None) -> None:
+        # Somebody else decided in between: begin from the record as it is now.
+        log.warning("somebody else wrote a NodeNetwork; taking over anew", node=write.node)
+        self._compiler.follow()
+        self._wake.set()
+
+    # -- the loop
+
+    async def _work(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                if await self._settle():
+                    self._publish()
+                    await self._commit()
+                self._backoff.reset()
+            except (ApiError, CommitError) as error:
+                # What is wanted is known, so nothing is lost: the next turn begins from there.
+                self.metrics.commit_errors.inc()
+                log.warning("cannot write; trying again", why=str(error))
+                asyncio.get_running_loop().call_later(self._backoff.next_s(), self._wake.set)
+
+    async def _settle(self) -> bool:
+        """Take in what came and work out what follows; whether there is a whole picture to act upon."""
+        began = time.perf_counter()
+        while self._inbox:
+            change = self._inbox.popleft()
+            self._observe(change)
+            self._compiler.apply(change)
+        if not self.synced:
+            return False
+        await self._lead_or_follow()
+        while True:
+            settled, notices = self._compiler.settle(SLICE_DERIVATIONS)
+            self._tell(notices)
+            if settled:
+                break
+            await asyncio.sleep(0)
+        self._report_failures()
+        self.metrics.synced.set(1)
+        self.metrics.settle_seconds.observe(time.perf_counter() - began)
+        return True
+
+    async def _lead_or_follow(self) -> None:
+        """Begin or cease to decide, as the lease says."""
+        self.metrics.leading.set(self._lease.leads)
+        if self._lease.leads and not self._compiler.leading:
+            # A consistent read: the watch may lag behind what the last leader wrote.
+            self._records = await listing.values(self._client, decode.NODE_NETWORKS, decode.node_network)
+            self._tell(self._compiler.lead(self._records))
+            self._compared = False
+            log.info("leading", node_networks=len(self._records))
+        elif not self._lease.leads and self._compiler.leading:
+            self._writer.clear()
+            self._compiler.follow()
+            log.info("following")
+
+    def _observe(self, change: Change) -> None:
+        """Notice edits of NodeNetworks by somebody else; while we do not write them they are the record."""
+        if not self._compiler.leading or self._records is not None:
+            return
+        notice = None
+        if isinstance(change, Put) and isinstance(change.value, NodeNetwork):
+            notice = self._publisher.observe(change.value.name, change.value)
+        elif isinstance(change, Remove) and change.kind is NodeNetwork:
+            notice = self._publisher.observe(change.key, None)
+        if notice is not None:
+            log.warning("NodeNetwork put right", node=notice.key, what=notice.message)
+            self._tell([notice])
+
+    def _publish(self) -> None:
+        wanted = self._compiler.outputs.node_networks
+        delta = wanted.take()
+        if not self._compiler.leading:
+            return
+        if self._records is not None:
+            self._publisher.begin(wanted, self._records)
+            self._records = None
+        else:
+            self._publisher.apply(delta)
+        self._publisher.flush()
+
+    async def _commit(self) -> None:
+        """Bring the northbound to what is wanted, by the least: a delta, some rows looked at, or a whole comparison."""
+        wanted = self._compiler.outputs.northbound
+        delta = wanted.take()
+        if not self._compiler.leading or not self._northbound.has_lock:
+            self._compared = False
+            return
+        if self._compared and self._northbound.synced:
+            if delta:
+                self._report("committed", await asyncio.to_thread(self._northbound.apply, delta))
+            if drift := await asyncio.to_thread(self._northbound.drift):
+                facts = [fact for fact in self._facts() if (fact.table, fact.key) in drift.rows]
+                self.metrics.reconciliations.labels("drift").inc()
+                commit = await asyncio.to_thread(self._northbound.repair, drift, facts, self._held())
+                if commit.operations:
+                    self._report("rows put right", commit)
+            return
+        limit = self._settings.first_delete_share if self._first else None
+        self.metrics.reconciliations.labels("start" if self._first else "connection").inc()
+        commit = await asyncio.to_thread(self._northbound.reconcile, self._facts(), self._held(), limit)
+        self._compared = True
+        self._held_back = commit.held_back
+        self._first = bool(commit.held_back)
+        self._report("northbound compared", commit)
+        # What came meanwhile has not woken us, if it came before the comparison was through.
+        self._wake.set()
+
+    def _facts(self) -> list[Fact]:
+        return list(self._compiler.outputs.northbound)  # type: ignore[arg-type]  # the northbound holds Facts alone
+
+    def _held(self) -> frozenset[tuple[str, str]]:
+        """Owner and rule of what functions that failed had yielded, perhaps in an earlier process."""
+        return frozenset(
+            (names.owner(failure.kind.__name__, str(failure.key)), failure.rule)
+            for failure in self._compiler.graph.failures.values()
+        )
+
+    # -- what is told
+
+    def _tell(self, notices: list[Notice]) -> None:
+        for notice in notices:
+            subject = Subject(notice.kind, notice.key, notice.uid)
+            self._events.record(subject, notice.reason, notice.message, warning=notice.warning)
+
+    def _report_failures(self) -> None:
+        failures = self._compiler.graph.failures
+        for place in failures.keys() - self._failing:
+            failure = failures[place]
+            log.error(
+                "a function failed; its facts are held",
+                rule=failure.rule,
+                kind=failure.kind.__name__,
+                key=failure.key,
+                exc_info=failure.error,
+            )
+        self._failing = set(failures)
+        self.metrics.failures.set(len(failures))
+        self.metrics.derivations.set(self._compiler.graph.runs.total())
+        self.metrics.facts.set(len(self._compiler.outputs.northbound))
+
+    def _report(self, message: str, commit: Commit) -> None:
+        self.metrics.commit_seconds.observe(commit.ms / 1000)
+        self.metrics.operations.inc(commit.operations)
+        self.metrics.quarantined.set(len(self._northbound.quarantined))
+        for owner, why in commit.quarantined.items():
+            log.error("the database rejects an object's rows", owner=owner, why=why)
+        tell = log.debug if message == "committed" else log.info
+        tell(
+            message, rows=commit.rows, operations=commit.operations, ms=round(commit.ms, 1), held_back=commit.held_back
+        )
