@@ -106,12 +106,13 @@ def check(chassis: Chassis) -> None:
 def datapath_type(chassis: Chassis, seen: Vswitch) -> str:
     """The datapath of the bridge: "system" (the kernel's) or "netdev" (userspace).
 
-    A bridge that has one keeps it: to change it would take every port off for a moment. Else the kernel's where the
-    kernel really has it, which what Open vSwitch was built with does not tell.
+    A bridge that has one that works keeps it: to change it would take every port off for a moment. Else the kernel's
+    where the kernel really has it, which what Open vSwitch was built with does not tell. ovn-controller, started before
+    the agent, makes the bridge with "system" whatever the kernel has, so that such a bridge is no reason to keep it.
     """
     if chassis.datapath != AUTO:
         return chassis.datapath
-    if seen.bridge_datapath:
+    if seen.bridge_datapath and (seen.kernel_datapath or seen.bridge_datapath != "system"):
         return seen.bridge_datapath
     return "system" if seen.kernel_datapath and "system" in seen.datapath_types else "netdev"
 
