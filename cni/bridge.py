@@ -58,6 +58,10 @@ class Bridge:
             self._by_sandbox[now.container_id, now.ifname] = name
         self._wake(name, interface)
 
+    async def known(self, timeout_s: float) -> None:
+        """Returns once all ports are known (VSwitch.known)."""
+        await self._vswitch.known(timeout_s)
+
     def find(self, container_id: str, ifname: str) -> Attachment | None:
         """The port of a sandbox's interface, if it has one."""
         name = self._by_sandbox.get((container_id, ifname))

@@ -6,13 +6,14 @@ wrong namespace, and its NetNS forks; setns(2) itself is per thread, which is al
 
 import contextlib
 import ctypes
+import fcntl
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from cni.protocol import INVALID_ENVIRONMENT, CniError
 
 _CLONE_NEWNET = 0x40000000
+_NS_GET_NSTYPE = 0xB703  # linux/nsfs.h: answers the CLONE_* flag
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -24,9 +25,13 @@ def own() -> int:
 def exists(path: str) -> bool:
     """Whether a network namespace is at `path`; a file left behind by an unmounted one is none."""
     try:
-        return Path(path).stat().st_dev == Path("/proc/self/ns/net").stat().st_dev
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
+    try:
+        return _is_one(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -38,10 +43,9 @@ def opened(path: str, home: int) -> Iterator[int]:
         why = error.strerror or ""
         raise CniError(INVALID_ENVIRONMENT, f'CNI_NETNS "{path}" cannot be opened', why.lower()) from None
     try:
-        there, here = os.fstat(descriptor), os.fstat(home)
-        if there.st_dev != here.st_dev:
+        if not _is_one(descriptor):
             raise CniError(INVALID_ENVIRONMENT, f'CNI_NETNS "{path}" is not a network namespace')
-        if there.st_ino == here.st_ino:
+        if os.path.sameopenfile(descriptor, home):
             raise CniError(INVALID_ENVIRONMENT, f'CNI_NETNS "{path}" is the node\'s own network namespace')
         yield descriptor
     finally:
@@ -59,6 +63,13 @@ def inside(descriptor: int, home: int) -> Iterator[None]:
         yield
     finally:
         _enter(home)
+
+
+def _is_one(descriptor: int) -> bool:
+    try:
+        return fcntl.ioctl(descriptor, _NS_GET_NSTYPE) == _CLONE_NEWNET
+    except OSError:
+        return False
 
 
 def _enter(descriptor: int) -> None:

@@ -25,6 +25,8 @@ from ovnk.errors import CommitError
 
 # kubelet gives up after 240 s and kills the plug-in, whereupon nobody learns why. We answer before.
 ADD_TIMEOUT_S = 200.0
+# How long a command other than ADD waits for an agent that has just started to have read the database.
+_KNOWN_TIMEOUT_S = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +75,8 @@ class Verbs:
     async def __call__(self, request: Request) -> bytes:
         """What the plug-in prints. Raises CniError."""
         try:
+            if request.command not in ("STATUS", "VERSION"):
+                await self._bridge.known(self._add_timeout_s if request.command == "ADD" else _KNOWN_TIMEOUT_S)
             return await self._commands[request.command](request)
         except CommitError as error:
             raise CniError(TRY_AGAIN_LATER, str(error), "is Open vSwitch running on this node?") from error

@@ -66,6 +66,7 @@ class VSwitch:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="ovsdb")
         self._connection: Any = None
         self._api: Any = None
+        self._known = asyncio.Event()
 
     @property
     def connected(self) -> bool:
@@ -91,7 +92,19 @@ class VSwitch:
                     told = True
                 await asyncio.sleep(_RETRY_S)
             else:
+                self._known.set()
                 return
+
+    async def known(self, timeout_s: float) -> None:
+        """Returns once the replica is complete: before that, what is missing in it means nothing.
+
+        Raises CommitError after `timeout_s`. A server that goes away later leaves the replica as it was.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._known.wait()
+        except TimeoutError:
+            raise CommitError(f"the Open_vSwitch database at {self._remote} cannot be reached yet") from None
 
     async def commit(self, *commands: command.BaseCommand) -> None:
         """One transaction of all `commands`; raises CommitError where the server refuses it or is away too long.

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import msgspec
+from prometheus_client import generate_latest
 
 from cni.node import NodeAgent, Places
 from cni.settings import Chassis
@@ -34,10 +35,17 @@ async def main(arguments):
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    await asyncio.start_unix_server(show_metrics, arguments["metrics"])
     reading = asyncio.create_task(read(reader, agent))
     with contextlib.suppress(asyncio.CancelledError):
         await running
     reading.cancel()
+
+
+async def show_metrics(_, writer):
+    writer.write(generate_latest())
+    await writer.drain()
+    writer.close()
 
 
 async def read(reader, agent):

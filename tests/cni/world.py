@@ -81,7 +81,6 @@ class World:
 
     def _make(self, uplink):
         run("ip", "netns", "add", self.name)
-        self.exits.callback(run, "ip", "netns", "del", self.name)
         self.inside("ip", "link", "set", "lo", "up")
         if uplink:
             self.inside("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "wire")
@@ -138,6 +137,7 @@ class World:
             "socket": str(self.socket),
             "bin_dir": str(self.folder / "bin"),
             "conf_dir": str(self.folder / "net.d"),
+            "metrics": str(self.folder / "metrics.sock"),
             "add_timeout_s": 30,
         } | more
         self.start("agent", sys.executable, "-m", "tests.cni.agent_process", json.dumps(arguments))
@@ -156,6 +156,12 @@ class World:
         stdin = self.processes["agent"].stdin
         stdin.write(msgspec.json.encode(network) + b"\n")
         stdin.flush()
+
+    def metrics(self):
+        """The agent's figures as Prometheus gets them."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self.folder / "metrics.sock"))
+            return b"".join(iter(lambda: connection.recv(1 << 16), b"")).decode()
 
     def agent_log(self):
         return (self.folder / "agent.log").read_text()
@@ -196,9 +202,7 @@ class World:
         assert complaint == b"", complaint
         return process.returncode, json.loads(output) if output else None
 
-    def spawn(
-        self, command, sandbox, pod=0, version="1.0.0", ifname="eth0", netns="", config=(), uid=None, keep_open=False
-    ):
+    def spawn(self, command, sandbox, pod=0, version="1.0.0", ifname="eth0", netns="", config=(), uid=None):
         """The plug-in as a process that has been given all its input."""
         environment = ENVIRONMENT | {
             "CNI_COMMAND": command,
@@ -217,22 +221,18 @@ class World:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        if keep_open:
-            process.stdin.write(stdin)
-            process.stdin.close()
-            return process
         process.stdin.write(stdin)
-        process.stdin.flush()
+        process.stdin.close()
+        process.stdin = None  # or communicate() would flush it
         return process
 
     def close(self):
         """Ends every process by its id, then removes the namespaces."""
-        self.exits.pop_all().close() if not self.processes else None
+        self.exits.close()
         for key in list(self.processes):
             self.kill(key)
-        for name in list(self.pods):
+        for name in [*self.pods, self.name]:
             run("ip", "netns", "del", name, check=False)
-        self.exits.close()
 
 
 class Flows:
@@ -251,7 +251,8 @@ class Flows:
         return self
 
     def __exit__(self, *_):
-        self._socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # the server may be gone
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._socket.close()
 

@@ -1,0 +1,338 @@
+"""The agent's hold on its node: what it sets up, what it puts back, and what survives restarts."""
+
+import asyncio
+import json
+import signal
+
+import pytest
+
+from cni import protocol
+from tests.cni import world
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A node without an agent."""
+    made = world.World(tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def ready(node):
+    world.until((node.folder / "net.d" / "10-ovnk.conflist").exists, "the node is ready")
+
+
+def routes(node):
+    found = {}
+    for family in ("-4", "-6"):
+        for route in json.loads(node.inside("ip", "-j", family, "route", "show", "dev", "ovnk0", "proto", "111")):
+            found[route["dst"]] = route["gateway"]
+    return found
+
+
+ROUTES = {
+    "10.244.0.0/16": "10.244.1.1",
+    "10.96.0.0/16": "10.244.1.1",
+    "fd00:10:244::/48": "fd00:10:244:1::1",
+    "fd00:10:96::/112": "fd00:10:244:1::1",
+}
+
+
+def addresses(node):
+    entry = json.loads(node.inside("ip", "-j", "address", "show", "dev", "ovnk0", check=False) or "[{}]")[0]
+    return {f"{one['local']}/{one['prefixlen']}" for one in entry.get("addr_info", ()) if one["scope"] == "global"}
+
+
+ADDRESSES = {"10.244.1.2/24", "fd00:10:244:1::2/64"}
+
+
+def settled(node):
+    return routes(node) == ROUTES and addresses(node) == ADDRESSES
+
+
+def test_node_is_set_up_as_its_node_network_says(node):
+    ready(node)
+    assert settled(node)
+    external_ids = json.loads(node.vsctl("--format=json", "--columns=external_ids", "list", "Open_vSwitch"))
+    values = dict(external_ids["data"][0][0][1])
+    assert values["system-id"] == values["hostname"] == "node-1"
+    assert values["ovn-encap-ip"] == "192.168.100.1"
+    assert values["ovn-encap-type"] == "geneve"
+    assert values["ovn-bridge-datapath-type"] == node.vsctl("get", "Bridge", "br-int", "datapath_type").strip()
+    assert node.vsctl("get", "Bridge", "br-int", "fail_mode").strip() == "secure"
+    port = json.loads(node.inside("ip", "-j", "link", "show", "dev", "ovnk0"))[0]
+    assert (port["mtu"], port["address"]) == (1442, "0a:58:0a:f4:01:02")
+    assert node.vsctl("get", "Interface", "ovnk0", "external_ids:iface-id").strip() == '"node:node-1"'
+    assert node.inside("sysctl", "-n", "net.ipv4.ip_forward", "net.ipv4.conf.ovnk0.rp_filter") == "1\n2\n"
+    assert "tx-checksumming: off" in node.inside("ethtool", "-k", "ovnk0")
+    assert "masquerade" in node.inside("nft", "list", "table", "inet", "ovnk")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ("ip", "address", "flush", "dev", "ovnk0"),
+        ("ip", "address", "del", "10.244.1.2/24", "dev", "ovnk0"),
+        ("ip", "route", "del", "10.96.0.0/16"),
+        ("ip", "link", "set", "ovnk0", "down"),
+    ],
+)
+def test_what_somebody_takes_off_ovnk0_is_put_back(node, damage):
+    ready(node)
+    node.inside(*damage)
+    world.until(lambda: settled(node), f"{damage} is mended")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "delete table inet ovnk",
+        "delete table arp ovnk",
+        "flush chain inet ovnk postrouting",
+        "flush ruleset",
+    ],
+)
+def test_rules_that_somebody_deletes_are_put_back(node, damage):
+    ready(node)
+    before = node.inside("nft", "list", "ruleset")
+    node.inside("nft", damage)
+    world.until(lambda: node.inside("nft", "list", "ruleset") == before, f"{damage} is mended")
+
+
+def test_a_changed_node_network_changes_the_node(fresh):
+    fresh.flows()
+    fresh.start_agent(world.spec())
+    ready(fresh)
+    fresh.tell(world.spec(service_cidrs=("10.97.0.0/16",)))
+    gateway = "10.244.1.1"
+    wanted = {"10.244.0.0/16": gateway, "10.97.0.0/16": gateway, "fd00:10:244::/48": "fd00:10:244:1::1"}
+    world.until(lambda: routes(fresh) == wanted, "the routes follow")
+    world.until(lambda: "10.97.0.0/16" in fresh.inside("nft", "list", "table", "inet", "ovnk"), "the rules follow")
+
+
+def test_foreign_settings_stay(fresh):
+    """Routes on ovnk0, tables, external_ids that are not ours; and a probe interval that the operator has chosen."""
+    fresh.vsctl("set", "Open_vSwitch", ".", "external_ids:theirs=1", "external_ids:ovn-remote-probe-interval=7")
+    fresh.inside("nft", "add table inet theirs")
+    fresh.flows()
+    fresh.start_agent(world.spec())
+    ready(fresh)
+    fresh.inside("ip", "route", "add", "10.50.0.0/16", "via", "10.244.1.1", "dev", "ovnk0")
+    fresh.tell(world.spec(service_cidrs=("10.97.0.0/16",)))
+    world.until(lambda: "10.97.0.0/16" in routes(fresh), "the routes follow")
+    assert "10.50.0.0/16" in fresh.inside("ip", "route", "show", "dev", "ovnk0")
+    assert "inet theirs" in fresh.inside("nft", "list", "tables")
+    assert fresh.vsctl("get", "Open_vSwitch", ".", "external_ids:theirs").strip() == '"1"'
+    assert fresh.vsctl("get", "Open_vSwitch", ".", "external_ids:ovn-remote-probe-interval").strip() == '"7"'
+
+
+def test_agent_that_comes_back_writes_nothing(node):
+    """Neither to OVSDB nor to the kernel, but for the rules: one transaction of nftables replaces them by the same."""
+    ready(node)
+    netns = node.pod_namespace()
+    _, result = node.call("ADD", "survivor", 3, netns=netns)
+    database = (node.folder / "conf.db").read_bytes()
+    log = len(node.agent_log())
+    node.kill("agent")
+    node.start_agent(world.spec(*(world.allocation(number) for number in range(32))))
+    assert node.call("CHECK", "survivor", 3, netns=netns, config={"prevResult": result}) == (0, None)
+    world.until(lambda: node.call("STATUS", "", version="1.1.0")[0] == 0, "the node is ready again")
+    assert node.call("ADD", "survivor", 3, netns=netns) == (0, result)
+    # OVSDB's file is a journal: the columns that ovs-vswitchd refreshes are not in it, what the agent writes is.
+    assert (node.folder / "conf.db").read_bytes() == database
+    lines = [json.loads(line) for line in node.agent_log()[log:].splitlines()]
+    assert [line["change"] for line in lines if "change" in line] == ["rules"]
+    assert node.call("DEL", "survivor", 3, netns=netns) == (0, None)
+
+
+def test_ports_survive_a_restart_of_ovs_vswitchd(fresh):
+    """ovnk0 is a new device then, without addresses: the agent gives them back."""
+    fresh.flows()
+    fresh.start_agent(world.spec(world.allocation(0)))
+    ready(fresh)
+    netns = fresh.pod_namespace()
+    _, result = fresh.call("ADD", "survivor", 0, netns=netns)
+    fresh.kill("ovs-vswitchd", signal.SIGTERM)
+    fresh.start_vswitchd()
+    world.until(lambda: settled(fresh), "ovnk0 has its addresses and routes again")
+    assert "tx-checksumming: off" in fresh.inside("ethtool", "-k", "ovnk0")
+    assert fresh.call("CHECK", "survivor", 0, netns=netns, config={"prevResult": result}) == (0, None)
+    assert fresh.call("DEL", "survivor", 0, netns=netns) == (0, None)
+
+
+def test_agent_survives_a_restart_of_ovsdb_server(fresh):
+    fresh.start_agent(world.spec(world.allocation(0), world.allocation(1)))
+    with world.Flows(fresh.folder / "db.sock"):
+        ready(fresh)
+        _, result = fresh.call("ADD", "before", 0, netns=fresh.pod_namespace())
+    fresh.kill("ovsdb-server")
+    (fresh.folder / "db.sock").unlink()
+    assert fresh.call("STATUS", "", version="1.1.0")[1]["code"] == protocol.NOT_AVAILABLE
+    fresh.start_ovsdb()
+    with world.Flows(fresh.folder / "db.sock"):
+        code, answer = fresh.call("ADD", "after", 1, netns=fresh.pod_namespace())
+        assert code == 0, answer
+        assert result["interfaces"][0]["name"] in fresh.interfaces()
+        assert fresh.call("DEL", "before") == (0, None)
+        assert fresh.call("DEL", "after") == (0, None)
+    assert fresh.interfaces() == {}
+
+
+def test_two_hundred_adds_at_once(fresh):
+    fresh.flows()
+    fresh.start_agent(world.spec(*(world.allocation(number) for number in range(200))))
+    ready(fresh)
+    namespaces = [fresh.pod_namespace() for _ in range(200)]
+
+    def at_once(command):
+        calls = [fresh.spawn(command, f"c{number}", number, netns=netns) for number, netns in enumerate(namespaces)]
+        outputs = [call.communicate(timeout=60)[0] for call in calls]
+        assert [call.returncode for call in calls] == [0] * 200, outputs
+        return outputs
+
+    results = [json.loads(output) for output in at_once("ADD")]
+    assert len({result["ips"][0]["address"] for result in results}) == 200
+    assert {result["interfaces"][0]["name"] for result in results} == set(fresh.interfaces())
+    at_once("DEL")
+    assert fresh.interfaces() == {}
+    assert "ovnkp" not in fresh.inside("ip", "link")
+
+
+def test_add_killed_while_it_waits_for_flows_leaves_nothing(fresh):
+    fresh.start_agent(world.spec(world.allocation(0)))
+    netns = fresh.pod_namespace()
+    waiting = fresh.spawn("ADD", "killed", 0, netns=netns)
+    world.until(fresh.interfaces, "the port is there")
+    waiting.kill()
+    waiting.communicate()
+    world.until(lambda: not fresh.interfaces(), "the port is taken off")
+    world.until(lambda: "ovnkp" not in fresh.inside("ip", "link"), "the pair is removed")
+    assert fresh.call("DEL", "killed", 0, netns=netns) == (0, None)
+
+
+def test_agent_killed_while_it_adds_leaves_what_del_removes(fresh):
+    fresh.start_agent(world.spec(world.allocation(0)))
+    waiting = fresh.spawn("ADD", "orphan", 0, netns=fresh.pod_namespace())
+    world.until(fresh.interfaces, "the port is there")
+    fresh.kill("agent")
+    output, _ = waiting.communicate(timeout=30)
+    assert json.loads(output)["code"] == protocol.TRY_AGAIN_LATER
+    assert fresh.call("DEL", "orphan")[1]["code"] == protocol.TRY_AGAIN_LATER
+    fresh.start_agent(world.spec(world.allocation(0)))
+    world.until(lambda: fresh.call("DEL", "orphan")[0] == 0, "DEL succeeds once the agent is back")
+    assert fresh.interfaces() == {}
+    assert "ovnkp" not in fresh.inside("ip", "link")
+
+
+def test_agent_that_is_stopped_undoes_what_waits_and_exits_cleanly(fresh):
+    fresh.start_agent(world.spec(world.allocation(0)))
+    waiting = fresh.spawn("ADD", "waiting", 0, netns=fresh.pod_namespace())
+    world.until(fresh.interfaces, "the port is there")
+    assert fresh.kill("agent", signal.SIGTERM) == 0
+    output, _ = waiting.communicate(timeout=30)
+    assert json.loads(output)["code"] == protocol.TRY_AGAIN_LATER
+    assert fresh.interfaces() == {}
+
+
+@pytest.mark.parametrize(
+    ("pods", "said"),
+    [
+        ((), ["shop/web-0", "kubectl describe pod -n shop web-0", "kubectl get nodenetwork node-1"]),
+        ((world.allocation(0, uid="another"),), ["uid-0", "another", "kubectl get nodenetwork node-1"]),
+    ],
+)
+def test_add_without_an_allocation_ends_with_words_to_act_on(fresh, pods, said):
+    fresh.start_agent(world.spec(*pods), add_timeout_s=0.3)
+    world.until(lambda: "ovnk0" in fresh.inside("ip", "link"), "the node is set up")
+    code, answer = fresh.call("ADD", "late", 0, netns=fresh.pod_namespace())
+    assert (code, answer["code"]) == (1, protocol.TRY_AGAIN_LATER)
+    told = f"{answer['msg']}; {answer['details']}"
+    assert all(word in told for word in said), told
+
+
+def test_node_without_a_node_network_is_not_ready_and_says_why(fresh):
+    fresh.start_agent(None, add_timeout_s=0.3)
+    code, answer = fresh.call("STATUS", "", version="1.1.0")
+    assert (code, answer["code"]) == (1, protocol.NOT_AVAILABLE)
+    world.until(lambda: "NodeNetwork" in fresh.call("STATUS", "", version="1.1.0")[1]["details"], "it says why")
+    assert "NodeNetwork" in str(fresh.call("ADD", "early", 0, netns=fresh.pod_namespace())[1])
+    assert not (fresh.folder / "net.d").exists()
+
+
+def test_port_without_flows_ends_with_words_to_act_on(fresh):
+    fresh.start_agent(world.spec(world.allocation(0)), add_timeout_s=1)
+    world.until(lambda: "ovnk0" in fresh.inside("ip", "link"), "the node is set up")
+    code, answer = fresh.call("ADD", "late", 0, netns=fresh.pod_namespace())
+    assert (code, answer["code"]) == (1, protocol.TRY_AGAIN_LATER)
+    assert "ovn-controller" in answer["msg"]
+    assert fresh.interfaces() == {}
+    assert not (fresh.folder / "net.d").exists()
+
+
+def test_port_whose_pod_and_namespace_are_gone_is_swept(fresh):
+    """Neither alone is enough: a live pod's port is never removed."""
+    fresh.flows()
+    both = (world.allocation(0), world.allocation(1), world.allocation(2))
+    fresh.start_agent(world.spec(*both))
+    ready(fresh)
+    names = {}
+    spaces = {}
+    for number in range(3):
+        spaces[number] = fresh.pod_namespace()
+        _, result = fresh.call("ADD", f"c{number}", number, netns=spaces[number])
+        names[number] = result["interfaces"][0]["name"]
+    fresh.remove_namespace(spaces[0])
+    fresh.remove_namespace(spaces[1])
+    fresh.tell(world.spec(world.allocation(1)))
+    world.until(lambda: names[0] not in fresh.interfaces(), "the port of pod 0 is swept")
+    assert set(fresh.interfaces()) == {names[1], names[2]}
+
+
+def test_pod_neither_reaches_the_host_past_the_bridge_nor_is_answered_by_it(fresh):
+    """Userspace datapath: the kernel sees what comes off a veth too, and must not take part."""
+    fresh.flows()
+    fresh.start_agent(world.spec(world.allocation(0)))
+    ready(fresh)
+    netns = fresh.pod_namespace()
+    _, result = fresh.call("ADD", "c0", 0, netns=netns)
+    host = json.loads(fresh.inside("ip", "-j", "link", "show", "dev", result["interfaces"][0]["name"]))[0]["address"]
+    inside = ["nsenter", f"--net={netns}"]
+    asked = world.run(*inside, "ping", "-c1", "-W1", "10.244.1.2", check=False)
+    assert "1 received" not in asked
+    neighbours = world.run(*inside, "ip", "neighbour", "show", "10.244.1.2")
+    assert host not in neighbours
+    world.run(*inside, "ip", "neighbour", "replace", "10.244.1.2", "lladdr", host, "dev", "eth0")
+    assert "1 received" not in world.run(*inside, "ping", "-c1", "-W1", "10.244.1.2", check=False)
+
+
+def test_another_agents_socket_is_taken_over_without_a_gap(fresh):
+    """The socket's file is replaced by rename, for root alone."""
+    fresh.start_agent(world.spec())
+    assert fresh.socket.stat().st_mode & 0o777 == 0o600
+    fresh.kill("agent")
+    fresh.start_agent(world.spec())
+    assert fresh.socket.stat().st_mode & 0o777 == 0o600
+
+
+def test_nothing_polls_an_idle_node(fresh):
+    """A waiting agent uses no processor: no timer shorter than seconds runs."""
+    fresh.flows()
+    fresh.start_agent(world.spec(world.allocation(0)))
+    ready(fresh)
+    asyncio.run(asyncio.sleep(0.2))
+    process = fresh.processes["agent"].pid
+
+    def switches():
+        total = 0
+        for task in world.Path(f"/proc/{process}/task").iterdir():
+            text = (task / "status").read_text()
+            total += int(text.split("\nvoluntary_ctxt_switches:")[1].split()[0])
+        return total
+
+    before = switches()
+    asyncio.run(asyncio.sleep(1))
+    assert switches() - before < 10
