@@ -1,6 +1,10 @@
 """`ovnk lab`: a whole cluster on this machine. Talks to people; what it does is in ovnk/lab."""
 
+import os
+import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ovnk.errors import ConfigError
-from ovnk.lab import control, enter, plan, running, state
+from ovnk.lab import control, enter, kubebin, kubectl, plan, running, state
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,6 +22,7 @@ app = typer.Typer(
 )
 
 Name = Annotated[str, typer.Option("--name", help="Which lab; several can be up at once.")]
+Files = Annotated[list[str] | None, typer.Option("-f", "--file", help="A manifest to apply; - is standard input.")]
 DEFAULT_NAME = "default"
 
 say = Console(stderr=True)
@@ -26,15 +31,33 @@ say = Console(stderr=True)
 @app.command("up")
 def up(
     nodes: Annotated[int, typer.Option(help="How many nodes.")] = 3,
+    file: Files = None,
     name: Name = DEFAULT_NAME,
     encap: Annotated[plan.Encapsulation, typer.Option(help="The tunnels between nodes.")] = plan.Encapsulation.GENEVE,
     ip_family: Annotated[plan.Family, typer.Option(help="Addresses of nodes, pods and services.")] = plan.Family.IPV4,
+    kube_bin: Annotated[
+        Path | None, typer.Option(help="A folder with real Kubernetes programs to use; else KUBEBUILDER_ASSETS.")
+    ] = None,
+    state_file: Annotated[
+        Path | None, typer.Option("--state", help="Where the embedded API server keeps its objects; default: nowhere.")
+    ] = None,
 ) -> None:
     """Start a lab and wait until its nodes are Ready; it goes on in the background."""
-    wanted = plan.Plan(name, plan.node_names(nodes), encap, ip_family, plan.datapath())
+    wanted = plan.Plan(
+        name,
+        plan.node_names(nodes),
+        encap,
+        ip_family,
+        plan.datapath(),
+        kubebin.found(kube_bin, os.environ),
+        state_file.absolute() if state_file else None,
+    )
+    begun = time.monotonic()
     with say.status("starting") as status:
         lab = running.up(wanted, lambda step: status.update(step.text))
-    say.print(f"lab {name} is up: {nodes} nodes", highlight=False)
+    say.print(f"lab {name} is up: {nodes} nodes Ready after {time.monotonic() - begun:.1f} s", highlight=False)
+    if file:
+        _kubectl(lab, "apply", *(f"--filename={one}" for one in file))
     say.print(f"  export KUBECONFIG={lab.kubeconfig}", highlight=False)
 
 
@@ -76,6 +99,19 @@ def kubeconfig(
     """Print the kubeconfig of a lab."""
     lab = _living(name)
     print(lab.kubeconfig if path else lab.kubeconfig.read_text(), end="\n" if path else "")
+
+
+@app.command("apply")
+def apply(file: Files, name: Name = DEFAULT_NAME) -> None:
+    """Apply manifests with kubectl."""
+    _kubectl(_living(name), "apply", *(f"--filename={one}" for one in file or ()))
+
+
+def _kubectl(lab: state.State, *arguments: str) -> None:
+    """Run kubectl on the machine against a lab; its failure is ours."""
+    code = subprocess.run([kubectl.program(), f"--kubeconfig={lab.kubeconfig}", *arguments], check=False).returncode
+    if code:
+        sys.exit(code)
 
 
 def _living(name: str) -> state.State:

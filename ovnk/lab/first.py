@@ -4,6 +4,7 @@ It is forked by `ovnk lab up` and never executes another program, so that what i
 Python daemons it forks. Killed with any signal, it takes the whole lab with it.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -17,7 +18,9 @@ from ovnk.lab import control, daemons, databases, fabric, linux, places
 from ovnk.lab.places import Place
 from ovnk.lab.plan import Plan
 from ovnk.lab.state import State
-from ovnk.lab.supervisor import Supervisor
+from ovnk.lab.supervisor import Daemon, Supervisor
+
+CONTROLLER_HTTP_PORT = 10256
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ def _run(plan: Plan, state: State, api_socket: int, progress: int) -> None:
     os.close(progress)
     while not lab.stopping:
         lab.supervisor.turn()
-    lab.supervisor.end(("api-server",), timeout_s=1.0)
+    lab.supervisor.end(("api-server", "etcd"), timeout_s=1.0)
     os._exit(0)
 
 
@@ -112,8 +115,31 @@ class _Lab:
         supervisor.start(daemons.northd(state, central))
         for place in nodes:
             supervisor.start(daemons.vswitchd(plan, place))
+        # Importing takes a second of one core; Open vSwitch and OVN start beside it.
+        self.tell(step="API server")
+        from ovnk.lab import control_plane, programs
+
+        for daemon in (
+            control_plane.real(plan, state, central, api_socket, plan.kube_bin)
+            if plan.kube_bin
+            else control_plane.embedded(plan, state, central, api_socket)
+        ):
+            supervisor.start(daemon)
+        self.tell(step="controllers and nodes")
+        if wanted := control_plane.controllers_wanted(plan):
+            supervisor.start(Daemon("controllers", central, programs.controllers(state, wanted)))
+        supervisor.until(supervisor.settled, "the nodes' underlay and the API server")
+        for place in nodes:
+            supervisor.start(Daemon(f"{place.name}/kubelet", place, programs.kubelet(plan, state, place.name)))
+        for name in ("controller", "node"):
+            importlib.import_module(f"ovnk.cli.{name}")
+        for number in range(1, plan.controllers + 1):
+            name = "controller" if number == 1 else f"controller-{number}"
+            run = programs.controller(plan, state, name, CONTROLLER_HTTP_PORT + number - 1)
+            supervisor.start(Daemon(name, central, run))
+        for place in nodes:
+            supervisor.start(Daemon(f"{place.name}/agent", place, programs.agent(plan, state, place.name)))
             supervisor.start(daemons.ovn_controller(place))
-        supervisor.until(supervisor.settled, "the nodes' underlay")
 
     def _databases(self, central: Place, nodes: list[Place]) -> None:
         state, supervisor = self.state, self.supervisor

@@ -28,6 +28,14 @@ _PR_SET_PDEATHSIG = 1
 # linux/sockios.h and linux/ethtool.h
 _SIOCETHTOOL = 0x8946
 _ETHTOOL_STXCSUM = 0x17
+# linux/sockios.h and linux/if.h
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 1
+
+# linux/inotify.h
+FILE_MODIFIED = 0x2
+FILE_MOVED_FROM = 0x40
+FILE_DELETED = 0x200
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -68,6 +76,21 @@ def transmit_checksums_in_software(interface: str) -> None:
         value = ctypes.create_string_buffer(struct.pack("II", _ETHTOOL_STXCSUM, 0))
         request = struct.pack("16sP16x", interface.encode(), ctypes.addressof(value))
         fcntl.ioctl(endpoint, _SIOCETHTOOL, request)
+
+
+def bring_up(interface: str) -> None:
+    """`ip link set INTERFACE up`, in the calling thread's network namespace."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as endpoint:
+        request = struct.pack("16sh14x", interface.encode(), _IFF_UP)
+        fcntl.ioctl(endpoint, _SIOCSIFFLAGS, request)
+
+
+def watch_folder(folder: Path, events: int) -> int:
+    """A descriptor that becomes readable after such events in a folder: inotify(7), non-blocking."""
+    descriptor: int = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    _check(descriptor, "inotify_init1")
+    _check(_libc.inotify_add_watch(descriptor, str(folder).encode(), events), f"inotify_add_watch {folder}")
+    return descriptor
 
 
 def _check(result: int, call: str) -> None:

@@ -57,7 +57,10 @@ class Datapath(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A lab to be. `kube_bin` holds real Kubernetes programs to use, `api_state` is the embedded API server's file."""
+    """A lab to be. `kube_bin` holds real Kubernetes programs to use, `api_state` is the embedded API server's file.
+
+    Of several `controllers` one leads and the others stand by.
+    """
 
     name: str
     nodes: tuple[str, ...]
@@ -66,6 +69,7 @@ class Plan:
     datapath: Datapath
     kube_bin: Path | None = None
     api_state: Path | None = None
+    controllers: int = 1
 
     @property
     def versions(self) -> tuple[int, ...]:
@@ -81,6 +85,11 @@ class Plan:
     def service_cidrs(self) -> str:
         """Where services' addresses are from, comma separated."""
         return self._text({4: "10.96.0.0/16", 6: "fd00:10:96::/112"})
+
+    @property
+    def first_service_address(self) -> str:
+        """The address of Service default/kubernetes, as kube-apiserver chooses it: the first of the first CIDR."""
+        return str(ipaddress.ip_network(self.service_cidrs.split(",")[0])[1])
 
     def central(self) -> dict[int, str]:
         """The addresses of API server and databases on the fabric, by IP version."""

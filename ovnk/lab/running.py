@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ovnk.errors import ConfigError, LabError
-from ovnk.lab import first, requirements, state
+from ovnk.lab import api, first, requirements, state
 from ovnk.lab.plan import Plan
 from ovnk.lab.state import State
 
@@ -29,7 +29,7 @@ class Step:
 
 
 def up(plan: Plan, told: Callable[[Step], None]) -> State:
-    """Start a lab; returns when all its daemons run. Raises ConfigError (the machine, the name), LabError (it failed).
+    """Start a lab; returns when its nodes are Ready. Raises ConfigError (the machine, the name), LabError (it failed).
 
     A lab that failed is taken down, its logs stay until the next of that name.
     """
@@ -46,6 +46,9 @@ def up(plan: Plan, told: Callable[[Step], None]) -> State:
         lab.write_first_process(launched.process)
     try:
         _await_start(launched, lab, told)
+        nodes = api.await_nodes_ready(lab.kubeconfig, len(plan.nodes), START_S_MAX)
+        for ready, node in enumerate(nodes, 1):
+            told(Step(f"{ready} of {len(plan.nodes)} nodes are Ready: {node}"))
     except BaseException:
         down(lab, keep_folder=True)
         raise
