@@ -5,10 +5,11 @@ that what is desired and what a `select` brought can be compared with ==. Nothin
 """
 
 from collections.abc import Callable, Mapping
+from hashlib import sha1
 from operator import itemgetter
 from typing import Any
 
-from ovnk.northbound.facts import OWNER, RULE, Atom, Member, Ref, Row, Value, row_uuid
+from ovnk.northbound.facts import NAMESPACE, OWNER, RULE, Atom, Member, Ref, Row, Value
 from ovsdb_schemas.check import Present, everything
 from ovsdb_schemas.columns import Column
 from ovsdb_schemas.northbound import TABLES
@@ -22,6 +23,10 @@ SINGLETON = "."
 EMPTY_SET: Json = ["set", []]
 EMPTY_MAP: Json = ["map", []]
 
+_NAMESPACE_DIGEST = sha1(NAMESPACE.bytes, usedforsecurity=False)
+# RFC 4122 §4.1.1: the two highest bits of this digit are 10.
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
 _PYTHON_TYPES: Mapping[str, type] = {"string": str, "integer": int, "real": float, "boolean": bool, "uuid": Ref}
 _DEFAULT_ATOMS: Mapping[str, Json] = {"string": "", "integer": 0, "real": 0.0, "boolean": False}
 
@@ -31,8 +36,11 @@ class BadFact(ValueError):  # noqa: N818  it names the thing, as errors.Conflict
 
 
 def uuid_text(table: str, key: str) -> str:
-    """The computed UUID of (table, key), as OVSDB writes it."""
-    return str(row_uuid(table, key))
+    """str(facts.row_uuid(table, key)), as OVSDB writes it, in a quarter of the time: it is wanted six times a pod."""
+    digest = _NAMESPACE_DIGEST.copy()
+    digest.update(f"{table}/{key}".encode())
+    text = digest.hexdigest()
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"
 
 
 def default(column: Column) -> Json:

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ovnk.northbound import schema
 from ovnk.northbound.facts import Member, Ref, row
@@ -123,3 +125,8 @@ def _without(*lacking: tuple[str, ...]):
         else:
             del schema_json["tables"][table]
     return schema_json
+
+
+@given(st.sampled_from(sorted(northbound.TABLES)), st.text())
+def test_the_fast_uuid_is_the_uuid(table, key):
+    assert schema.uuid_text(table, key) == str(Ref(table, key).uuid)
