@@ -4,8 +4,9 @@
                            ▲                          │ ApiError
                            └──── back-off (per key) ◀─┘  unless something newer is there already
 
-One delivery a key at a time, so writes to one object keep their order; what is put meanwhile replaces what waits. A
-key that waits for its next try holds no worker. It does not know what an item is.
+One delivery a key at a time, so writes to one object keep their order; what is put meanwhile replaces what waits. The
+first goes at once, the next of the same key not before `pause_s` have passed: so a burst costs few writes and a lone
+change waits for nothing. A key that waits holds no worker. It does not know what an item is.
 """
 
 import asyncio
@@ -29,18 +30,19 @@ T = TypeVar("T")
 class Outbox(Generic[K, T]):
     """`deliver` returns when an item is dealt with, and raises ApiError when it is to be tried again."""
 
-    def __init__(self, deliver: Callable[[K, T], Awaitable[None]], *, parallel: int) -> None:
-        self._deliver, self._parallel = deliver, parallel
+    def __init__(self, deliver: Callable[[K, T], Awaitable[None]], *, parallel: int, pause_s: float = 0.0) -> None:
+        self._deliver, self._parallel, self._pause_s = deliver, parallel, pause_s
         self._latest: dict[K, T] = {}
         self._ready: asyncio.Queue[K] = asyncio.Queue()
         self._active: set[K] = set()
         self._backoffs: dict[K, Backoff] = {}
+        self._under_way = 0
         self._epoch = 0
         self.failure: ApiError | None = None
 
     def __len__(self) -> int:
-        """How many keys have something waiting or under way."""
-        return len(self._active)
+        """How many deliveries wait or are under way."""
+        return len(self._latest) + self._under_way
 
     def put(self, key: K, item: T) -> None:
         """Have this delivered, in place of what may still wait under the key."""
@@ -76,6 +78,7 @@ class Outbox(Generic[K, T]):
                 self._done(key)
                 continue
             item, epoch = self._latest.pop(key), self._epoch
+            self._under_way += 1
             try:
                 await self._deliver(key, item)
             except ApiError as error:
@@ -88,11 +91,10 @@ class Outbox(Generic[K, T]):
                 if self.failure is not None:
                     log.info("writing again")
                     self.failure = None
-                if key in self._latest:
-                    self._backoffs.pop(key, None)
-                    self._ready.put_nowait(key)
-                else:
-                    self._done(key)
+                self._backoffs.pop(key, None)
+                loop.call_later(self._pause_s, self._ready.put_nowait, key)
+            finally:
+                self._under_way -= 1
 
     def _done(self, key: K) -> None:
         self._active.discard(key)

@@ -10,7 +10,7 @@ import pytest
 from scripted_api import Objects, stored
 
 from ovnk.contract import NodeNetworkSpec, PodAllocation
-from ovnk.kube import outbox
+from ovnk.kube import outbox, status
 from ovnk.kube.objects import NodeNetwork
 from ovnk.kube.status import NodeNetworkWriter, Write
 
@@ -234,5 +234,23 @@ def test_what_waits_is_forgotten_when_the_lease_is_lost(tmp_path: Path) -> None:
             while len(one.writer):  # noqa: ASYNC110  nothing announces it
                 await asyncio.sleep(0.01)
             assert list(objects.objects) == [f"{PATH}/n2"]
+
+    run(case())
+
+
+def test_burst_on_one_node_is_few_writes_and_its_last_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writes of a pause are one; it begins with the first write, which waits for nothing."""
+    monkeypatch.setattr(status, "PAUSE_S", 0.5)
+
+    async def case() -> None:
+        async with writing(tmp_path) as (objects, one):
+            base = await one.write("n1", spec())
+            for mtu_bytes in range(1001, 1100):
+                one.writer.submit(Write("n1", spec(mtu_bytes=mtu_bytes), base))
+                await asyncio.sleep(0)
+            await objects.until(lambda: objects.objects[f"{PATH}/n1"]["spec"].get("mtuBytes") == 1099)
+            assert len(objects.writes) == 2
 
     run(case())
