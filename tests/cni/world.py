@@ -52,6 +52,14 @@ def allocation(number, name=None, uid=None):
     )
 
 
+def listens(path):
+    """Whether somebody takes connections on a unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+        probe.connect(str(path))
+        return True
+    return False
+
+
 def until(fact, what, timeout_s=20):
     """Returns what `fact` gives once it is true; a test can wait so for what tells nobody (a file, an exit)."""
     end = time.monotonic() + timeout_s
@@ -101,7 +109,7 @@ class World:
             f"--remote=punix:{self.folder}/db.sock",
             f"{self.folder}/conf.db",
         )
-        until((self.folder / "db.sock").exists, "ovsdb-server listens")
+        until(lambda: listens(self.folder / "db.sock"), "ovsdb-server listens")
 
     def start_vswitchd(self):
         self.start("ovs-vswitchd", "ovs-vswitchd", f"--unixctl={self.folder}/vswitchd.ctl", self.database)
@@ -146,10 +154,7 @@ class World:
 
     def _answers(self):
         assert self.processes["agent"].poll() is None, (self.folder / "agent.log").read_text()
-        with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
-            probe.connect(str(self.socket))
-            return True
-        return False
+        return listens(self.socket)
 
     def tell(self, network):
         """A new NodeNetwork reaches the agent."""
