@@ -39,7 +39,7 @@ test: setup
 
 # A three-node cluster on this machine: pods, topology, an all-pairs connectivity matrix; taken down after.
 demo: setup
-	$(BIN)/ovnk lab demo
+	$(BIN)/ovnk demo
 
 bench: setup
 	$(BIN)/python -m bench

@@ -16,6 +16,7 @@ from ovnk.errors import ConfigError, InvalidObject, LabError
 COMMANDS = {
     "compile": "turn manifests into northbound text; no cluster and no server needed",
     "controller": "run the controller: the Kubernetes API in, the OVN northbound out",
+    "demo": "boot a lab, start pods, show who reaches whom, and take it down again",
     "lab": "a whole cluster on this machine: real OVS and OVN, nodes as network namespaces",
     "node": "run the node agent: answers the CNI plug-in and sets the node up",
     "version": "print the version",

@@ -1,0 +1,90 @@
+"""`ovnk demo`: a cluster in seconds, pods on three nodes, who reaches whom, and down again."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ovnk.errors import LabError
+from ovnk.lab import kubectl, matrix, plan, running, state, topology
+
+MANIFEST = Path(__file__).parents[1] / "lab" / "demo.yaml"
+READY_S_MAX = 60
+
+say = Console()
+
+
+def command(
+    nodes: Annotated[int, typer.Option(help="How many nodes.")] = 3,
+    name: Annotated[str, typer.Option(help="The lab's name while it is up.")] = "demo",
+    ip_family: Annotated[plan.Family, typer.Option(help="Addresses of nodes and pods.")] = plan.Family.IPV4,
+    keep: Annotated[bool, typer.Option(help="Leave the lab up.")] = False,
+) -> None:
+    """Boot a lab, start pods on all its nodes, show topology and connectivity, and take it down.
+
+    The exit code is 0 when every pod reached every pod with its own address, and every node did.
+    """
+    wanted = plan.Plan(name, plan.node_names(nodes), plan.Encapsulation.GENEVE, ip_family, plan.datapath(), None, None)
+    began = time.monotonic()
+    with say.status("starting") as status:
+        lab = running.up(wanted, lambda step: status.update(step.text))
+    good = False
+    try:
+        say.print(f"{nodes} nodes Ready after {time.monotonic() - began:.1f} s: real OVS and OVN in network namespaces")
+        good = _show(lab)
+    finally:
+        if keep:
+            say.print(f"the lab goes on: export KUBECONFIG={lab.kubeconfig}; end it with ovnk lab down --name {name}")
+        else:
+            running.down(lab)
+            say.print(f"all down again after {time.monotonic() - began:.1f} s")
+    if not good:
+        raise typer.Exit(1)
+
+
+def _show(lab: state.State) -> bool:
+    """Start the pods and show what there is; whether all is well."""
+    began = time.monotonic()
+    _kubectl(lab, "apply", f"--filename={MANIFEST}")
+    for workload in ("deployment/web --namespace=shop", "statefulset/db --namespace=data"):
+        _kubectl(lab, "rollout", "status", *workload.split(), f"--timeout={READY_S_MAX}s")
+    pods = sorted(json.loads(_kubectl(lab, "get", "pods", "--all-namespaces", "--output=json"))["items"], key=_name)
+    say.print(f"{len(pods)} pods Ready after {time.monotonic() - began:.1f} s\n")
+    say.print(topology.tree(topology.read(lab.northbound_socket)))
+    targets = [
+        matrix.Target(_name(pod), pod["status"]["podIP"], pod["spec"]["containers"][0]["ports"][0]["containerPort"])
+        for pod in pods
+    ]
+    where = {_name(pod): f"on {pod['spec']['nodeName']}" for pod in pods}
+    places = [*where, *(f"node/{node}" for node in sorted({pod["spec"]["nodeName"] for pod in pods}))]
+
+    def run(place: str, command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+        program = [sys.executable, "-m", "ovnk", "lab", "exec", f"--name={lab.name}", place, "--", *command]
+        return subprocess.run(program, capture_output=True, text=True, check=False, timeout=120)
+
+    with say.status("every pod asks every pod"):
+        answers = matrix.measure(places, targets, run)
+    say.print()
+    say.print(matrix.table("who reaches whom (HTTP, time of the second request)", answers, targets, where))
+    cells = [answer for row in answers.values() for answer in row]
+    good = sum(answer.good for answer in cells)
+    say.print(f"\n{good} of {len(cells)} answered, each pod seeing the asker's own address: no NAT\n")
+    return good == len(cells)
+
+
+def _name(pod: dict[str, Any]) -> str:
+    return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+
+
+def _kubectl(lab: state.State, *arguments: str) -> str:
+    command = [kubectl.program(), f"--kubeconfig={lab.kubeconfig}", *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise LabError(f"kubectl {arguments[0]}: {run.stderr.strip()}")
+    return run.stdout
