@@ -20,11 +20,19 @@ SWEPT = Counter("ovnk_node_ports_swept_total", "Ports removed whose pod and name
 ADDRESS, LINK, PORT, FLOWS = "address", "link", "port", "flows"
 
 
-@contextlib.contextmanager
-def step(name: str) -> Iterator[None]:
-    """Times one step of an ADD, whether it ends well or not."""
-    begin = time.perf_counter()
-    try:
-        yield
-    finally:
-        ADD_STEP.labels(name).observe(time.perf_counter() - begin)
+class Steps:
+    """How long each step of one ADD took, in milliseconds, for its line in the log; counted for Prometheus too."""
+
+    def __init__(self) -> None:
+        self.ms: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def time(self, step: str) -> Iterator[None]:
+        """Times a step, whether it ends well or not."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds = time.perf_counter() - begin
+            ADD_STEP.labels(step).observe(seconds)
+            self.ms[f"{step}_ms"] = round(seconds * 1000, 2)

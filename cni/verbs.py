@@ -114,9 +114,9 @@ class Verbs:
         return port
 
     async def _new(self, request: Request, pod: protocol.Pod) -> Attachment:
-        loop = asyncio.get_running_loop()
+        loop, steps = asyncio.get_running_loop(), metrics.Steps()
         deadline = loop.time() + self._add_timeout_s
-        with metrics.step(metrics.ADDRESS):
+        with steps.time(metrics.ADDRESS):
             link = await self._link()
             addresses = await self._allocations.wait(pod, deadline - loop.time())
         port = attachment.make(
@@ -129,17 +129,18 @@ class Verbs:
             self._bridge.free_name(request.container_id, request.ifname),
         )
         async with contextlib.AsyncExitStack() as undo:
-            with metrics.step(metrics.LINK):
+            with steps.time(metrics.LINK):
                 await self._attacher.create(port, link.checksum_offload)
                 undo.push_async_callback(_quietly, self._attacher.remove, port.host_interface)
-            with metrics.step(metrics.PORT):
+            with steps.time(metrics.PORT):
                 undo.push_async_callback(_quietly, self._bridge.remove, [port.host_interface])
                 replaced = await self._bridge.add(port)
             for name in replaced:
                 await self._attacher.remove(name)
-            with metrics.step(metrics.FLOWS):
+            with steps.time(metrics.FLOWS):
                 await self._bridge.installed(port.host_interface, deadline - loop.time())
             undo.pop_all()
+        log.debug("added a pod's port", pod=port.interface_id, uid=port.uid, port=port.host_interface, **steps.ms)
         return port
 
     async def _link(self) -> PodLink:

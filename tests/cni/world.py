@@ -209,19 +209,10 @@ class World:
 
     def spawn(self, command, sandbox, pod=0, version="1.0.0", ifname="eth0", netns="", config=(), uid=None):
         """The plug-in as a process that has been given all its input."""
-        environment = ENVIRONMENT | {
-            "CNI_COMMAND": command,
-            "CNI_CONTAINERID": sandbox,
-            "CNI_IFNAME": ifname,
-            "CNI_NETNS": netns,
-            "CNI_PATH": "/opt/cni/bin",
-            "CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_UID={uid or f'uid-{pod}'};K8S_POD_NAMESPACE=shop;"
-            f"K8S_POD_NAME=web-{pod};K8S_POD_INFRA_CONTAINER_ID={sandbox}",
-        }
         stdin = json.dumps({"cniVersion": version, "name": "ovnk", "type": "ovnk"} | dict(config)).encode()
         process = subprocess.Popen(
             [self.folder / "bin" / "ovnk"],
-            env=environment,
+            env=self.environment(command, sandbox, pod, ifname, netns, uid),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -230,6 +221,19 @@ class World:
         process.stdin.close()
         process.stdin = None  # or communicate() would flush it
         return process
+
+    @staticmethod
+    def environment(command, sandbox, pod, ifname, netns, uid):
+        """What containerd sets for the number-th pod, with what a hostile parent would."""
+        return ENVIRONMENT | {
+            "CNI_COMMAND": command,
+            "CNI_CONTAINERID": sandbox,
+            "CNI_IFNAME": ifname,
+            "CNI_NETNS": netns,
+            "CNI_PATH": "/opt/cni/bin",
+            "CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_UID={uid or f'uid-{pod}'};K8S_POD_NAMESPACE=shop;"
+            f"K8S_POD_NAME=web-{pod};K8S_POD_INFRA_CONTAINER_ID={sandbox}",
+        }
 
     def close(self):
         """Ends every process by its id, then removes the namespaces."""
