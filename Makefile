@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTHON := /usr/bin/python3
 PACKAGES := python3-venv openvswitch-switch ovn-central ovn-host nftables iproute2 ethtool iputils-ping procps
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-PROJECT := ovnk cni ovsdb_schemas tests bench
+PROJECT := ovnk cni ovsdb_schemas tests
 
 setup: $(VENV)/.ready
 
@@ -42,7 +42,7 @@ demo: setup
 	$(BIN)/ovnk demo
 
 bench: setup
-	$(BIN)/python -m bench
+	$(BIN)/python -m tests.bench
 
 # Pins versions and hashes, without any address.
 lock:

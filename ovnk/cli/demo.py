@@ -61,7 +61,7 @@ def _show(lab: state.State) -> bool:
         matrix.Target(_name(pod), pod["status"]["podIP"], pod["spec"]["containers"][0]["ports"][0]["containerPort"])
         for pod in pods
     ]
-    where = {_name(pod): f"on {pod['spec']['nodeName']}" for pod in pods}
+    where = {_name(pod): f"({pod['spec']['nodeName']})" for pod in pods}
     places = [*where, *(f"node/{node}" for node in sorted({pod["spec"]["nodeName"] for pod in pods}))]
 
     def run(place: str, command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
