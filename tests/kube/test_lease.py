@@ -17,9 +17,9 @@ PATH = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/ovnk"
 
 @pytest.fixture(autouse=True)
 def _faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A twentieth of the real times. The Lease itself says a second, the least that it can say."""
+    """A tenth of the real times. The Lease itself says a second, the least that it can say."""
     for name in ("RENEW_S", "DEADLINE_S", "RETRY_S"):
-        monkeypatch.setattr(lease, name, getattr(lease, name) / 20)
+        monkeypatch.setattr(lease, name, getattr(lease, name) / 10)
     monkeypatch.setattr(lease, "DURATION_S", 1.0)
 
 
