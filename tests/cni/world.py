@@ -72,7 +72,7 @@ def until(fact, what, timeout_s=20):
 class World:
     """One node. Its agent runs as a process, so that it can be killed and started anew."""
 
-    def __init__(self, folder, node="node-1", uplink=True):
+    def __init__(self, folder, node="node-1"):
         self.folder, self.node = Path(folder), node
         self.name = f"ovnkt{os.getpid()}-{next(_numbers)}"
         self.netns = f"/run/netns/{self.name}"
@@ -82,20 +82,25 @@ class World:
         self.pods = set()
         self.exits = contextlib.ExitStack()
         try:
-            self._make(uplink)
+            self._make()
         except BaseException:
             self.close()
             raise
 
-    def _make(self, uplink):
+    def _make(self):
         run("ip", "netns", "add", self.name)
-        self.inside("ip", "link", "set", "lo", "up")
-        if uplink:
-            self.inside("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "wire")
-            self.inside("ip", "address", "add", "192.168.100.1/24", "dev", "eth0")
-            self.inside("ip", "link", "set", "wire", "up")
-            self.inside("ip", "link", "set", "eth0", "up")
-            self.inside("ip", "route", "add", "default", "via", "192.168.100.254")
+        # An outside host at the other end of the node's uplink.
+        self.outside = f"{self.name}-out"
+        run("ip", "netns", "add", self.outside)
+        self.pods.add(self.outside)
+        self.inside("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", self.outside)
+        for name, host in ((self.name, 1), (self.outside, 254)):
+            for address in (f"192.168.100.{host}/24", f"fd00:192:168:100::{host:x}/64"):
+                run("ip", "-n", name, "address", "add", address, "dev", "eth0", *(["nodad"] if ":" in address else []))
+            run("ip", "-n", name, "link", "set", "lo", "up")
+            run("ip", "-n", name, "link", "set", "eth0", "up")
+        self.inside("ip", "route", "add", "default", "via", "192.168.100.254")
+        self.inside("ip", "-6", "route", "add", "default", "via", "fd00:192:168:100::fe")
         run("ovsdb-tool", "create", str(self.folder / "conf.db"), SCHEMA)
         self.start_ovsdb()
         self.vsctl("--no-wait", "init")
