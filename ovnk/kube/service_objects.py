@@ -1,0 +1,81 @@
+"""Services and EndpointSlices as the compiler and the node's agent see them: frozen and narrow (objects.py)."""
+
+from msgspec import Struct
+
+from ovnk.kube.objects import Key
+
+
+class ServicePort(Struct, frozen=True, gc=False):
+    """One port of a Service: `protocol` is "TCP", "UDP" or "SCTP"; `node_port` 0 where there is none.
+
+    `name` ties it to the ports of EndpointSlices, which say where it leads: each slice may say another number.
+    """
+
+    name: str
+    protocol: str
+    port: int
+    node_port: int = 0
+
+
+class Service(Struct, frozen=True, gc=False):
+    """A Service. One without `cluster_ips` (headless, ExternalName) has no part in load balancing.
+
+    `cluster_ips`, `external_ips` and `load_balancer_ips` (status.loadBalancer.ingress with ipMode VIP) are canonical
+    text. `affinity_s` is sessionAffinityConfig.clientIP.timeoutSeconds, 0 without affinity. `internal_local` and
+    `external_local` are the traffic policies Local. `source_ranges` are CIDRs, empty for no restriction.
+    `health_check_node_port` is 0 where there is none.
+    """
+
+    namespace: str
+    name: str
+    uid: str = ""
+    type: str = "ClusterIP"
+    cluster_ips: tuple[str, ...] = ()
+    ports: tuple[ServicePort, ...] = ()
+    external_ips: tuple[str, ...] = ()
+    load_balancer_ips: tuple[str, ...] = ()
+    affinity_s: int = 0
+    internal_local: bool = False
+    external_local: bool = False
+    source_ranges: tuple[str, ...] = ()
+    health_check_node_port: int = 0
+
+    @property
+    def key(self) -> Key:
+        """The Service as "namespace/name"."""
+        return f"{self.namespace}/{self.name}"
+
+
+class Endpoint(Struct, frozen=True, gc=False):
+    """One endpoint: its address (the first, as kube-proxy takes it), its node, its conditions (KEP-1669).
+
+    `ready` and `serving` are true where the slice leaves them open, `terminating` false. `zones` and `nodes` are the
+    topology hints, empty where there are none.
+    """
+
+    address: str
+    ready: bool = True
+    serving: bool = True
+    terminating: bool = False
+    node: str = ""
+    zones: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+
+
+class EndpointSlice(Struct, frozen=True):
+    """An EndpointSlice of a Service (label kubernetes.io/service-name); `ports` are (name, protocol, number).
+
+    A port without a number, which means all ports, has no place in a load balancer and is left out.
+    """
+
+    namespace: str
+    name: str
+    service: Key
+    uid: str = ""
+    ports: tuple[tuple[str, str, int], ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        """The slice as "namespace/name"."""
+        return f"{self.namespace}/{self.name}"
