@@ -46,7 +46,7 @@ Peer = Block | PodPeers | NodePeers
 
 
 class PolicyPort(Struct, frozen=True, gc=False):
-    """What part of a protocol: a number, a range (first ≤ last), a port's `name` at each pod, or all of it (first 0)."""
+    """What part of a protocol: a number, a range (first ≤ last), a port's `name` at each pod, or (0) all of it."""
 
     protocol: str
     first: int = 0
