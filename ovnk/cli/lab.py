@@ -35,6 +35,7 @@ def up(
     name: Name = DEFAULT_NAME,
     encap: Annotated[plan.Encapsulation, typer.Option(help="The tunnels between nodes.")] = plan.Encapsulation.GENEVE,
     ip_family: Annotated[plan.Family, typer.Option(help="Addresses of nodes, pods and services.")] = plan.Family.IPV4,
+    controllers: Annotated[int, typer.Option(min=1, help="One leads, the others stand by.")] = 1,
     kube_bin: Annotated[
         Path | None, typer.Option(help="A folder with real Kubernetes programs to use; else KUBEBUILDER_ASSETS.")
     ] = None,
@@ -51,6 +52,7 @@ def up(
         plan.datapath(),
         kubebin.found(kube_bin, os.environ),
         state_file.absolute() if state_file else None,
+        controllers,
     )
     begun = time.monotonic()
     with say.status("starting") as status:
@@ -88,7 +90,7 @@ def execute(
     name: Name = DEFAULT_NAME,
 ) -> None:
     """Run a command in a pod's network, in a node, or on the host outside; its exit code is passed on."""
-    sys.exit(enter.run(_living(name), target, command))
+    enter.run(_living(name), target, command)
 
 
 @app.command("kubeconfig")

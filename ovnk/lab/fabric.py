@@ -5,9 +5,8 @@ its own routing, which knows only its own bridges (`ovs-appctl ovs/route/show`).
 is on eth0 and there is no br-phy.
 """
 
-import socket
+import os
 import subprocess
-import time
 
 from ovnk.lab import linux
 from ovnk.lab.places import Place
@@ -17,9 +16,7 @@ BRIDGE = "fabric"
 UPLINK = "eth0"
 UNDERLAY_BRIDGE = "br-phy"
 
-# linux/rtnetlink.h
-_RTMGRP_LINK = 1
-_UNDERLAY_S_MAX = 30.0
+_UNDERLAY_S_MAX = 30
 
 
 def build(plan: Plan, central: Place, outside: Place, nodes: list[Place]) -> None:
@@ -52,12 +49,16 @@ def build(plan: Plan, central: Place, outside: Place, nodes: list[Place]) -> Non
 
 
 def underlay(plan: Plan, node: str) -> None:
-    """Give a node its addresses and default route, in the node's namespaces; waits for br-phy to be there.
+    """Give a node its addresses and default route, in the node's namespaces; waits for br-phy to be made.
 
     With the userspace datapath this is to be run each time ovs-vswitchd starts: its bridges end with it.
     """
     interface = UPLINK if plan.datapath is Datapath.SYSTEM else UNDERLAY_BRIDGE
-    _await_link(interface)
+    if plan.datapath is Datapath.NETDEV:
+        # ovs-vsctl waits until ovs-vswitchd has done what the database says. The link alone is there too early:
+        # its MAC is set afterwards, which takes the routes away (ovs-vswitchd 3.1).
+        mark = f"external_ids:lab-underlay={os.getpid()}"
+        subprocess.run(["ovs-vsctl", f"--timeout={_UNDERLAY_S_MAX}", "set", "Bridge", interface, mark], check=True)
     gateway = plan.outside()
     lines = [f"link set {interface} up"]
     lines += [f"address replace dev {interface} {address}" for address in with_prefix(plan.node(node))]
@@ -85,13 +86,3 @@ def _node(plan: Plan, place: Place) -> None:
             text="add table netdev underlay\nadd chain netdev underlay ingress "
             f'{{ type filter hook ingress device "{UPLINK}" priority 0; policy drop; }}\n',
         )
-
-
-def _await_link(name: str) -> None:
-    """Return once a link of that name is there; raises TimeoutError."""
-    end = time.monotonic() + _UNDERLAY_S_MAX
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as changes:
-        changes.bind((0, _RTMGRP_LINK))
-        while name not in [link for _, link in socket.if_nameindex()]:
-            changes.settimeout(max(0.0, end - time.monotonic()))
-            changes.recv(65536)

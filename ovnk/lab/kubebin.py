@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ovnk import errors
-from ovnk.lab import certificates
+from ovnk.lab import certificates, linux
 
 ADMIN, CONTROLLER_MANAGER, SCHEDULER = "admin", "controller-manager", "scheduler"
 # user → (name, group) of the token file. The controller manager is an administrator: its controllers share one
@@ -144,7 +144,13 @@ def running(bin_dir: Path, folder: Path, service_cidrs: Sequence[str], without: 
             log = folder / f"{command.name}.log"
             output = stack.enter_context(log.open("ab"))
             process = subprocess.Popen(
-                command.argv, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env={**os.environ, **command.env}
+                command.argv,
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **command.env},
+                # A test run that is killed must not leave servers behind.
+                preexec_fn=linux.die_with_parent,
             )
             stack.callback(_stop, process)
             _await_ready(process, command, folder / "ca.crt", log)

@@ -66,14 +66,19 @@ def down(lab: State, keep_folder: bool = False) -> bool:
     return process is not None
 
 
+def await_end(handle: int, timeout_s: float | None = None) -> bool:
+    """Wait for the process of a pidfd to end, which for a first process means all of its lab; whether it has."""
+    return bool(select.select([handle], [], [], timeout_s)[0])
+
+
 def _end(process: int) -> None:
     """SIGTERM lets the API server write its file; then, whatever happens, the namespaces go with their init."""
     handle = os.pidfd_open(process)
     try:
         signal.pidfd_send_signal(handle, signal.SIGTERM)
-        if not select.select([handle], [], [], DOWN_S_MAX)[0]:
+        if not await_end(handle, DOWN_S_MAX):
             signal.pidfd_send_signal(handle, signal.SIGKILL)
-            select.select([handle], [], [])
+            await_end(handle)
     finally:
         os.close(handle)
 
