@@ -17,7 +17,7 @@ _ROUTE_GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
 _NFTABLES_GROUPS = 1 << 6  # linux/netfilter/nfnetlink.h NFNLGRP_NFTABLES is 7
 _NEWLINK, _DELLINK, _NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE = 16, 17, 20, 21, 24, 25
 _IFLA_IFNAME, _RTA_OIF = 3, 4
-_LINK_BYTES, _ROUTE_BYTES = 16, 12  # struct ifinfomsg, struct rtmsg
+_LINK_BYTES, _ROUTE_BYTES, _ADDRESS_BYTES = 16, 12, 8  # struct ifinfomsg, rtmsg, ifaddrmsg
 # The high byte is NFNL_SUBSYS_NFTABLES; the low one DELTABLE, DELCHAIN, DELRULE (linux/netfilter/nf_tables.h).
 _RULES_GONE = {0x0A02, 0x0A05, 0x0A08}
 _HEADER = struct.Struct("=IHHII")
@@ -73,6 +73,8 @@ class Watch:
             take(kind, body)
 
     def _take_route(self, kind: int, body: bytes) -> None:
+        if len(body) < _ADDRESS_BYTES:
+            return
         if kind in (_NEWLINK, _DELLINK):
             name = _attribute(body, _LINK_BYTES, _IFLA_IFNAME).rstrip(b"\0").decode(errors="replace")
             if kind == _DELLINK and name.startswith(HOST_PREFIX):
@@ -97,7 +99,7 @@ def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
     """(type, body) of each netlink message in a datagram (netlink(7))."""
     while len(data) >= _HEADER.size:
         length, kind, *_ = _HEADER.unpack_from(data)
-        if length < _HEADER.size:
+        if not _HEADER.size <= length <= len(data):
             return
         yield kind, data[_HEADER.size : length]
         data = data[(length + 3) & ~3 :]
