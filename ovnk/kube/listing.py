@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from ovnk.errors import InvalidObject
-from ovnk.kube import decode
+from ovnk.kube import wire
 from ovnk.kube.client import GARBAGE, ApiError, Client
 from ovnk.kube.objects import Key, KubeObject
 
@@ -27,8 +27,8 @@ class Listing(Struct, Generic[V]):
 
 async def read(
     client: Client,
-    resource: decode.Resource,
-    decoder: Callable[[decode.Json], V],
+    resource: wire.Resource,
+    decoder: Callable[[wire.Json], V],
     selectors: Mapping[str, str] | None = None,
 ) -> Listing[V]:
     """A LIST without a resourceVersion, which the API server answers from what is committed at this moment.
@@ -51,12 +51,12 @@ async def read(
         query["continue"] = page.metadata.proceed
 
 
-async def values(client: Client, resource: decode.Resource, decoder: Callable[[decode.Json], V]) -> list[V]:
+async def values(client: Client, resource: wire.Resource, decoder: Callable[[wire.Json], V]) -> list[V]:
     """Every object of the kind that can be used (the informer of the kind reports the others). Raises ApiError."""
     return list((await read(client, resource, decoder)).values.values())
 
 
-def parse(decoder: "msgspec.json.Decoder[T]", raw: decode.Json, what: str) -> T:
+def parse(decoder: "msgspec.json.Decoder[T]", raw: wire.Json, what: str) -> T:
     """What the API server itself has to say, not the objects in it. Raises ApiError for what cannot be read."""
     try:
         return decoder.decode(raw)

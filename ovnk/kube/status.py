@@ -14,7 +14,7 @@ from msgspec import Struct
 from ovnk import contract
 from ovnk.contract import NodeNetworkSpec
 from ovnk.errors import InvalidObject
-from ovnk.kube import decode
+from ovnk.kube import decode, wire
 from ovnk.kube.client import ApiError, Client
 from ovnk.kube.objects import Key, NodeNetwork
 from ovnk.kube.outbox import Outbox
@@ -110,7 +110,7 @@ class NodeNetworkWriter:
                 answer = await self._client.request("POST", decode.NODE_NETWORKS.path, body=_manifest(write))
         else:
             answer = await self._client.request("POST", decode.NODE_NETWORKS.path, body=_manifest(write))
-        return decode.identity(answer).resource_version
+        return wire.identity(answer).resource_version
 
     async def _collided(self, write: Write) -> None:
         """Somebody else wrote, or we did and never got the answer: look which."""
@@ -123,7 +123,7 @@ class NodeNetworkWriter:
                 raise
         except InvalidObject:
             # Nobody can read it, and the controller believes that there is none: it is replaced as it stands.
-            self._done(write, await self._send(write, decode.identity(raw).resource_version))
+            self._done(write, await self._send(write, wire.identity(raw).resource_version))
             return
         if (current.spec if current else None) == write.spec:
             self._done(write, current.resource_version if current else "")

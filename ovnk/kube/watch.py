@@ -20,7 +20,7 @@ import structlog
 from msgspec import Raw, Struct
 
 from ovnk.errors import InvalidObject
-from ovnk.kube import decode, listing
+from ovnk.kube import listing, wire
 from ovnk.kube.backoff import Backoff
 from ovnk.kube.client import GARBAGE, ApiError, Client
 from ovnk.kube.objects import Change, Key, KubeObject, Put, Remove, Replace
@@ -46,8 +46,8 @@ class Informer:
     def __init__(
         self,
         client: Client,
-        resource: decode.Resource,
-        decoder: Callable[[decode.Json], KubeObject],
+        resource: wire.Resource,
+        decoder: Callable[[wire.Json], KubeObject],
         emit: Callable[[Change], None],
         *,
         invalid: Callable[[InvalidObject], None] = lambda error: None,
@@ -140,7 +140,7 @@ class Informer:
             status = listing.parse(_STATUS, event.object, "ERROR event")
             # Whatever the code, this watch will not go on from here.
             raise ApiError(410, status.reason or "Expired", f"{self._resource.path}: {status.message or 'watch error'}")
-        found = decode.identity(event.object)
+        found = wire.identity(event.object)
         if event.type in ("ADDED", "MODIFIED"):
             self._changed(event.object)
         elif event.type == "DELETED":

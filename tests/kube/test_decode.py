@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ovnk import contract
 from ovnk.errors import InvalidObject
-from ovnk.kube import decode
+from ovnk.kube import decode, wire
 from ovnk.kube.objects import Namespace, Node, NodeNetwork, Pod
 
 
@@ -244,7 +244,7 @@ def value_or_invalid(raw: bytes) -> None:
         except InvalidObject as error:
             said = (error.field, error.why)
             assert all(said)
-    decode.identity(raw)
+    wire.identity(raw)
 
 
 @settings(max_examples=400, deadline=None)

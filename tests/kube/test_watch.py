@@ -12,7 +12,7 @@ from aiohttp import web
 from scripted_api import ScriptedApi, event, kubeconfig, listing, pod, scripted, serve, status
 
 from ovnk.errors import InvalidObject
-from ovnk.kube import decode, watch
+from ovnk.kube import decode, watch, wire
 from ovnk.kube.backoff import Backoff
 from ovnk.kube.client import Client
 from ovnk.kube.objects import Change, Pod, Put, Remove, Replace
@@ -40,7 +40,7 @@ class Watched:
 
 @contextlib.asynccontextmanager
 async def watched(
-    client: Any, resource: decode.Resource = decode.PODS, decoder: Any = decode.pod, **more: str
+    client: Any, resource: wire.Resource = decode.PODS, decoder: Any = decode.pod, **more: str
 ) -> AsyncIterator[Watched]:
     informer = Informer(
         client,
