@@ -30,6 +30,7 @@ class Collector:
         self._live: dict[str, Key] = {}
         self._dependents: dict[str, set[Key]] = {}
         self._pending: dict[Key, None] = {}
+        self._emptied: set[str] = set()  # UIDs of terminating namespaces whose content is all being deleted
         for resource in operations.registry.storages():
             for stored in self._store.select(resource):
                 self._live[stored.value["metadata"]["uid"]] = Key(resource, stored.namespace, stored.name)
@@ -108,13 +109,16 @@ class Collector:
             self._delete(kind, stored, Delete(uid=metadata["uid"]))
 
     def _empty_namespace(self, stored: Stored) -> None:
-        left = False
-        for resource, kind in self._operations.registry.storages().items():
-            for content in self._store.select(resource, stored.name) if kind.namespaced else ():
-                if not content.value["metadata"].get("deletionTimestamp"):
-                    self._delete(kind, content, Delete())
-                left = left or self._store.get(resource, stored.name, content.name) is not None
-        if not left:
+        storages = self._operations.registry.storages()
+        # Once everything is being deleted nothing is added, so the next visits only look whether it is gone.
+        if stored.value["metadata"]["uid"] not in self._emptied:
+            self._emptied.add(stored.value["metadata"]["uid"])
+            for resource, kind in storages.items():
+                for content in self._store.select(resource, stored.name) if kind.namespaced else ():
+                    if not content.value["metadata"].get("deletionTimestamp"):
+                        self._delete(kind, content, Delete())
+        if not any(self._store.holds(resource, stored.name) for resource in storages):
+            self._emptied.discard(stored.value["metadata"]["uid"])
             self._operations.change(NAMESPACES, stored, _finalized)
 
     def _empty_definition(self, stored: Stored) -> None:

@@ -1,6 +1,6 @@
 """Media types and query parameters: what a request's headers and query mean, as plain values.
 
-JSON is spoken, YAML is read. Protobuf and CBOR are refused with 415, on which clients that can fall back to JSON.
+JSON is spoken; YAML and protobuf are read too. CBOR is refused with 415, on which clients fall back to JSON.
 """
 
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from typing import Any, Final, Literal
 import orjson
 import yaml
 
-from ovnk.lab.apiserver import discovery, patches, status
+from ovnk.lab.apiserver import discovery, patches, protobuf, status
 from ovnk.lab.apiserver.operations import Delete, Write
 
 Object = dict[str, Any]
 
-READABLE: Final = "application/json, application/yaml"
+READABLE: Final = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 
 
 class _Loader(yaml.SafeLoader):
@@ -74,6 +74,11 @@ def body(content: bytes, content_type: str) -> Any:
             raise status.bad_request(f"the body of the request is not JSON: {error}") from error
     if content_type in ("application/yaml", patches.APPLY):
         return _yaml(content)
+    if content_type == protobuf.MEDIA_TYPE:
+        try:
+            return protobuf.decode(content)
+        except ValueError as error:
+            raise status.bad_request(f"the body of the request is not Kubernetes protobuf: {error}") from error
     raise status.unsupported_media_type(READABLE)
 
 

@@ -44,6 +44,16 @@ def document(registry: Registry, group: str, version: str) -> Object | None:
     }
 
 
+# gnostic's openapi.v2.Document with swagger (1), info (2: title 1, version 2) and empty paths (8) and definitions (9).
+_DOCUMENT_V2: Final = b"\x0a\x032.0\x12\x15\x0a\x0aKubernetes\x12\x07v1.37.0\x42\x00\x4a\x00"
+MEDIA_TYPE_V2: Final = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+
+
+def document_v2() -> bytes:
+    """GET /openapi/v2, as protobuf and empty: kubectl asks it about kinds v3 does not know, and is told so."""
+    return _DOCUMENT_V2
+
+
 def _identity(kind: Kind) -> list[Any]:
     return [kind.version, kind.kind, kind.definition, kind.schema]
 

@@ -128,7 +128,7 @@ class Operations:
     def patch(self, kind: Kind, namespace: str, name: str, media_type: str, patch: Any, write: Write) -> Stored:
         """Change an object by a JSON, merge or strategic merge patch. Raises 404, 409, 415, 422, 400."""
         stored = self.get(kind, namespace, name)
-        patched = self._patched(kind, representation.value(kind, stored), media_type, patch, name)
+        patched = self._patched(kind, representation.value(kind, stored), media_type, patch)
         # The patch of a resourceVersion is a lock; without one the patch holds for whatever is there now.
         return self._replace(kind, stored, self._decoded(kind, _fresh(patched), write), write)
 
@@ -316,7 +316,7 @@ class Operations:
             value["status"] = definitions.status_of(value, self.registry.of_group(value["spec"]["group"]), timestamp())
         return self._put(kind, value, write.dry_run)
 
-    def _patched(self, kind: Kind, value: Object, media_type: str, patch: Any, name: str) -> Any:
+    def _patched(self, kind: Kind, value: Object, media_type: str, patch: Any) -> Any:
         try:
             if media_type == patches.JSON:
                 return patches.json_patch(value, patch)
@@ -329,12 +329,9 @@ class Operations:
         except patches.PatchMalformed as error:
             raise status.bad_request(f"error decoding patch: {error}") from error
         except patches.PatchDoesNotApply as error:
-            raise status.StatusError(
-                422,
-                "Invalid",
-                f"the server rejected our request due to an error in our request: {error}",
-                {"name": name, "kind": kind.plural},
-            ) from error
+            message = "the server rejected our request due to an error in our request"
+            cause = status.Cause("UnexpectedServerResponse", str(error), "")
+            raise status.StatusError(422, "Invalid", message, {"causes": [cause.body()]}) from error
         accepted = [patches.JSON, patches.MERGE, *([] if kind.custom else [patches.STRATEGIC]), patches.APPLY]
         raise status.unsupported_media_type(", ".join(accepted))
 

@@ -68,13 +68,13 @@ def strategic_merge(schema: Schema, value: Any, patch: Any) -> Any:
         return {}
     if directive not in (None, "merge"):
         raise PatchMalformed(f'unknown patch directive "{directive}"')
-    merged = dict(value) if isinstance(value, dict) else {}
+    live = value if isinstance(value, dict) else {}
+    merged = dict(live)
     if "$retainKeys" in patch:
-        merged = {key: item for key, item in merged.items() if key in patch["$retainKeys"]}
-    for key, item in patch.items():
-        if key.startswith("$deleteFromPrimitiveList/"):
-            name = key.partition("/")[2]
-            merged[name] = [one for one in merged.get(name) or () if one not in item]
+        kept = _list(patch, "$retainKeys")
+        merged = {key: item for key, item in merged.items() if key in kept}
+    for name, gone in _directives(patch, "$deleteFromPrimitiveList/"):
+        merged[name] = [one for one in merged.get(name) or () if one not in gone]
     for key, item in patch.items():
         if key.startswith("$"):
             continue
@@ -87,13 +87,21 @@ def strategic_merge(schema: Schema, value: Any, patch: Any) -> Any:
             merged[key] = _merge_list(child, key, merged.get(key) or [], item)
         else:
             merged[key] = _plain(item)
-    for key, order in patch.items():
-        if key.startswith("$setElementOrder/"):
-            name = key.partition("/")[2]
-            if isinstance(merged.get(name), list):
-                live = (value or {}).get(name) or []
-                merged[name] = _in_order(schema.of(name) or schemas.UNKNOWN, merged[name], order, live)
+    for name, order in _directives(patch, "$setElementOrder/"):
+        if isinstance(merged.get(name), list):
+            merged[name] = _in_order(schema.of(name) or schemas.UNKNOWN, merged[name], order, live.get(name) or [])
     return merged
+
+
+def _directives(patch: dict[str, Any], prefix: str) -> list[tuple[str, list[Any]]]:
+    """(field, the directive's list) of every directive of that kind. Raises PatchMalformed."""
+    return [(key.removeprefix(prefix), _list(patch, key)) for key in patch if key.startswith(prefix)]
+
+
+def _list(patch: dict[str, Any], key: str) -> list[Any]:
+    if not isinstance(patch[key], list):
+        raise PatchMalformed(f'the directive "{key}" is not a list')
+    return patch[key]
 
 
 def _merge_list(schema: Schema, field: str, live: list[Any], patch: list[Any]) -> list[Any]:

@@ -8,6 +8,7 @@ one step: no two writes ever interleave.
 """
 
 import asyncio
+import contextlib
 import hmac
 import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -68,6 +69,7 @@ def create_app(
     server = _Server(store, token, cidrs, bookmark_interval_s)
     app = web.Application(client_max_size=BODY_BYTES_MAX)
     app.router.add_route("*", "/{path:.*}", server.handle)
+    app.on_startup.append(server.start)
     app.on_shutdown.append(server.shut_down)
     return app
 
@@ -122,20 +124,24 @@ class _Server:
             return _json(refusal.body(), refusal.code)
         except ConnectionError:
             raise
+        except (RecursionError, orjson.JSONEncodeError):
+            refusal = status.bad_request("the object is nested too deeply, or holds a number of more than 64 bits")
+            return _json(refusal.body(), refusal.code)
         except Exception as error:  # whatever a request does, the server goes on and says so
             log.exception("request failed", method=request.method, path=request.path)
             failure = status.internal(repr(error))
             return _json(failure.body(), failure.code)
 
+    async def start(self, _: web.Application) -> None:
+        # A state file may hold deletions that were under way.
+        self._collector.run()
+
     async def shut_down(self, _: web.Application) -> None:
         self._watchers.close()
 
     def _wake_collector(self) -> None:
-        try:
+        with contextlib.suppress(RuntimeError):  # no loop yet: `start` runs it
             asyncio.get_running_loop().call_soon(self._collector.run)
-        except RuntimeError:
-            # Before the server runs (a file with half-done deletions): the first request's loop takes it up.
-            self._collector_waits = True
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = request.path
@@ -175,6 +181,8 @@ class _Server:
                 return _found(discovery.resources(self._registry, "", version))
             case ["apis", group, version]:
                 return _found(discovery.resources(self._registry, group, version))
+            case ["openapi", "v2"]:
+                return web.Response(body=openapi.document_v2(), headers={"Content-Type": openapi.MEDIA_TYPE_V2})
             case ["openapi", "v3"]:
                 return _json(openapi.index(self._registry))
             case ["openapi", "v3", "api", version]:
@@ -216,7 +224,9 @@ class _Server:
             stored = self._operations.get(kind, target.place, target.name)
             if target.subresource == "scale":
                 return _json(subresources.scale_of(kind, stored.value))
-            return _encoded(self._rendered(kind, [stored], accepted, one=True))
+            if target.subresource not in ("", "status"):
+                raise status.method_not_allowed()
+            return _encoded(self._rendered(kind, stored, accepted))
         if "list" not in kind.verbs:
             raise status.method_not_allowed()
         try:
@@ -261,13 +271,13 @@ class _Server:
         items = b",".join(representation.encoded(kind, one) for one in page.items)
         return orjson.dumps(head)[:-1] + b',"items":[' + items + b"]}"
 
-    def _rendered(self, kind: Kind, stored: list[Stored], accepted: negotiation.Accepted, *, one: bool) -> bytes:
+    def _rendered(self, kind: Kind, stored: Stored, accepted: negotiation.Accepted) -> bytes:
         if accepted.shape == "table":
-            values = [representation.value(kind, each) for each in stored]
-            return orjson.dumps(tables.table(kind, values, str(stored[0].version), include=accepted.include))
+            shown = [representation.value(kind, stored)]
+            return orjson.dumps(tables.table(kind, shown, str(stored.version), include=accepted.include))
         if accepted.shape == "metadata":
-            return orjson.dumps(tables.partial(stored[0].value))
-        return representation.encoded(kind, stored[0])
+            return orjson.dumps(tables.partial(stored.value))
+        return representation.encoded(kind, stored)
 
     async def _watch(
         self, request: web.Request, target: _Target, selector: selectors.Selector, accepted: negotiation.Accepted
@@ -280,7 +290,7 @@ class _Server:
         version = None if given in ("", "0") or initial else int(given)
 
         def render(kind: Kind, stored: Stored) -> bytes:
-            return self._rendered(kind, [stored], accepted, one=True)
+            return self._rendered(kind, stored, accepted)
 
         watched = watching.Request(
             kind=kind,

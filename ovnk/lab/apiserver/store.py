@@ -149,6 +149,10 @@ class Store:
         """The objects of a resource, in one namespace or in all, ordered by namespace and name."""
         return _ordered(self._objects.get(resource, {}), namespace)
 
+    def holds(self, resource: Resource, namespace: str) -> bool:
+        """Whether a namespace has any object of the resource."""
+        return bool(self._objects.get(resource, {}).get(namespace))
+
     def at(self, resource: Resource, version: int, namespace: str | None = None) -> list[Stored]:
         """What `select` gave at that version: today's objects with the events since undone. Raises Compacted."""
         log = self.log(resource)
@@ -191,10 +195,6 @@ class Store:
         self._floor = self.version
         for log in self._logs.values():
             log.compact(self.version)
-
-    def drop(self, resource: Resource) -> None:
-        """Forget a resource's (empty) tables, once nothing serves it any more."""
-        self._objects.pop(resource, None)
 
     def subscribe(self, resource: Resource | None, subscriber: Subscriber) -> Callable[[], None]:
         """Call `subscriber` on every event of a resource (None: of all). The result ends the subscription."""
@@ -241,8 +241,7 @@ class Store:
             self._count += 1
             return
         self.version = max(self.version, stored.version)
-        if record.type == "DELETED" or record.type == "ADDED" or record.type == "MODIFIED":
-            self._apply(Event(record.type, record.resource, stored, previous))
+        self._apply(Event(record.type, record.resource, stored, previous))
 
 
 def _ordered(objects: dict[str, dict[str, Stored]], namespace: str | None) -> list[Stored]:

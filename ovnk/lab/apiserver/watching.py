@@ -70,6 +70,9 @@ class Watchers:
         end = loop.time() + request.timeout_s
         log = self._store.log(request.kind.storage)
         try:
+            if request.version is not None and request.version > self._store.version:
+                # From before a restart that lost the objects: what it saw is not what there is.
+                raise Compacted(request.version, self._store.version)
             position = log.end() if request.version is None else log.position(request.version)
             if request.version is None and not request.from_now:
                 yield self._initial(request)
