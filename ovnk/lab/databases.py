@@ -21,13 +21,13 @@ def create(file: Path, schema: Path) -> None:
     _tool("create", str(file), str(schema))
 
 
-def create_vswitch(file: Path, datapath: Datapath) -> None:
-    """A node's Open vSwitch database, never copied: br-phy's MAC follows from its row's UUID (ovs-vswitchd 3.1)."""
+def create_vswitch(file: Path, datapath: Datapath, mac: str) -> None:
+    """A node's Open vSwitch database; `mac` is br-phy's."""
     create(file, VSWITCH_SCHEMA)
-    _tool("transact", str(file), json.dumps(["Open_vSwitch", *_first_rows(datapath)]))
+    _tool("transact", str(file), json.dumps(["Open_vSwitch", *_first_rows(datapath, mac)]))
 
 
-def _first_rows(datapath: Datapath) -> list[dict[str, object]]:
+def _first_rows(datapath: Datapath, mac: str) -> list[dict[str, object]]:
     if datapath is Datapath.SYSTEM:
         return [{"op": "insert", "table": "Open_vSwitch", "row": {}}]
     ports = {UNDERLAY_BRIDGE: "internal", UPLINK: ""}
@@ -40,6 +40,7 @@ def _first_rows(datapath: Datapath) -> list[dict[str, object]]:
     bridge = {
         "name": UNDERLAY_BRIDGE,
         "datapath_type": str(datapath),
+        "other_config": ["map", [["hwaddr", mac]]],
         "ports": ["set", [["named-uuid", f"port{number}"] for number in range(len(ports))]],
     }
     operations.append({"op": "insert", "table": "Bridge", "uuid-name": "bridge", "row": bridge})

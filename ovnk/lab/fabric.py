@@ -7,6 +7,9 @@ is on eth0 and there is no br-phy.
 
 import os
 import subprocess
+from pathlib import Path
+
+from ovs.unixctl import client as unixctl
 
 from ovnk.lab import linux
 from ovnk.lab.places import Place
@@ -17,6 +20,9 @@ UPLINK = "eth0"
 UNDERLAY_BRIDGE = "br-phy"
 
 _UNDERLAY_S_MAX = 30
+# The longest that ovs-vswitchd lets a neighbour be kept without a packet to it.
+_NEIGHBOUR_S_MAX = 3600
+_PROCESS_FILE = Path("/run/openvswitch/ovs-vswitchd.pid")
 
 
 def build(plan: Plan, central: Place, outside: Place, nodes: list[Place]) -> None:
@@ -65,6 +71,25 @@ def underlay(plan: Plan, node: str) -> None:
     lines += [f"route replace default via {gateway[version]}" for version in plan.versions]
     linux.transmit_checksums_in_software(interface)
     subprocess.run(["ip", "-batch", "-"], input="\n".join(lines), text=True, check=True)
+    if plan.datapath is Datapath.NETDEV:
+        _introduce(plan, node)
+
+
+def _introduce(plan: Plan, node: str) -> None:
+    """Tell ovs-vswitchd the other nodes' MACs: it drops the packet for which it has to ask, and TCP loses a second."""
+    process = _PROCESS_FILE.read_text().strip()
+    error, client = unixctl.UnixctlClient.create(f"/run/openvswitch/ovs-vswitchd.{process}.ctl")
+    if error:
+        raise OSError(error, f"ovs-vswitchd's control socket: {os.strerror(error)}")
+    calls = [("tnl/neigh/aging", [str(_NEIGHBOUR_S_MAX)])]
+    for other in plan.nodes:
+        addresses = plan.node(other).values() if other != node else ()
+        calls += [("tnl/neigh/set", [UNDERLAY_BRIDGE, address, plan.mac(other)]) for address in addresses]
+    for command, arguments in calls:
+        error, complaint, _ = client.transact(command, arguments)
+        if error or complaint:
+            raise RuntimeError(f"ovs-appctl {command} {' '.join(arguments)}: {complaint or os.strerror(error)}")
+    client.close()
 
 
 def _outside(plan: Plan, place: Place) -> None:

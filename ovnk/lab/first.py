@@ -84,7 +84,9 @@ def _run(plan: Plan, state: State, api_socket: int, progress: int) -> None:
     os.close(progress)
     while not lab.stopping:
         lab.supervisor.turn()
-    lab.supervisor.end(("api-server", "etcd"), timeout_s=1.0)
+    if plan.api_state is not None:
+        # It writes its file to the end; the rest has nothing to keep.
+        lab.supervisor.end(("api-server",), timeout_s=1.0)
     os._exit(0)
 
 
@@ -153,7 +155,7 @@ class _Lab:
             supervisor.start(daemon)
         for place in nodes:
             file = folder / f"{place.name}.db"
-            databases.create_vswitch(file, self.plan.datapath)
+            databases.create_vswitch(file, self.plan.datapath, self.plan.mac(place.name))
             supervisor.start(daemons.vswitch_database(place, file))
         supervisor.until(
             lambda: (

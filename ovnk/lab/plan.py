@@ -103,6 +103,10 @@ class Plan:
         """A node's addresses on the fabric, by IP version."""
         return self._fabric(self.nodes.index(name) + 1)
 
+    def mac(self, name: str) -> str:
+        """The MAC of a node on the fabric (locally administered), so that the others need not ask for it."""
+        return f"0a:6c:61:62:00:{self.nodes.index(name) + 1:02x}"
+
     def remote(self, port: int) -> str:
         """A database on the fabric as OVSDB names a remote: "tcp:192.168.100.254:6642"."""
         return f"tcp:{bracketed(self.central()[self.versions[0]])}:{port}"
