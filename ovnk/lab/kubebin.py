@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import socket
+import ssl
 import subprocess
 import time
 import urllib.request
@@ -20,8 +21,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 from ovnk import errors
-from ovnk.lab import certificates, linux
+from ovnk.lab import linux
+from ovnk.lab.apiserver import credentials
 
 ADMIN, CONTROLLER_MANAGER, SCHEDULER = "admin", "controller-manager", "scheduler"
 # user → (name, group) of the token file. The controller manager is an administrator: its controllers share one
@@ -95,16 +100,17 @@ def write_credentials(
     names.append("kubernetes.default.svc.cluster.local")
     first = [str(ipaddress.ip_network(cidr)[1]) for cidr in service_cidrs]
     own = [address for address in (addresses.api_host, addresses.advertise) if address]
-    authority = certificates.authority("ovnk lab")
-    certificates.write(authority, folder / "ca.crt", folder / "ca.key")
-    server = certificates.server(authority, [*names, "127.0.0.1", "::1", *own, *first, *hosts])
-    certificates.write(server, folder / "server.crt", folder / "server.key")
-    certificates.write_key(folder / "accounts.key", folder / "accounts.pub")
+    made = credentials.serving_certificate([*names, "127.0.0.1", "::1", *own, *first, *hosts])
+    _write_private(folder / "ca.crt", made.ca)
+    _write_private(folder / "server.crt", made.certificate)
+    _write_private(folder / "server.key", made.key)
+    _write_account_keys(folder / "accounts.key", folder / "accounts.pub")
     tokens = {user: secrets.token_hex(16) for user in USERS}
     lines = [f'{tokens[user]},{name},{user},"{group}"\n' for user, (name, group) in USERS.items()]
-    _write_private(folder / "tokens.csv", "".join(lines))
+    _write_private(folder / "tokens.csv", "".join(lines).encode())
     for user, token in tokens.items():
-        _write_private(kubeconfig(folder, user), _kubeconfig(addresses.server, folder / "ca.crt", user, token))
+        config = credentials.kubeconfig(addresses.server, token, made.ca)
+        _write_private(kubeconfig(folder, user), json.dumps(config, indent=2).encode())
     return kubeconfig(folder, ADMIN)
 
 
@@ -182,7 +188,6 @@ def _api_server(
         "cert-dir": folder,
         "tls-cert-file": folder / "server.crt",
         "tls-private-key-file": folder / "server.key",
-        "client-ca-file": folder / "ca.crt",
         "token-auth-file": folder / "tokens.csv",
         "authorization-mode": "Node,RBAC",
         "service-account-issuer": "https://kubernetes.default.svc",
@@ -206,8 +211,6 @@ def _controller_manager(bin_dir: Path, folder: Path) -> Command:
         "kubeconfig": kubeconfig(folder, CONTROLLER_MANAGER),
         "service-account-private-key-file": folder / "accounts.key",
         "root-ca-file": folder / "ca.crt",
-        "cluster-signing-cert-file": folder / "ca.crt",
-        "cluster-signing-key-file": folder / "ca.key",
         "controllers": "*",
         "leader-elect": "false",
         # nobody asks for its metrics; a port less to collide
@@ -225,22 +228,20 @@ def _argv(binary: Path, flags: Mapping[str, object]) -> tuple[str, ...]:
     return (str(binary), *(f"--{name}={value}" for name, value in flags.items()))
 
 
-def _kubeconfig(server: str, authority: Path, user: str, token: str) -> str:
-    # JSON is YAML too, and needs no library to be written right.
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "lab", "cluster": {"server": server, "certificate-authority": str(authority)}}],
-        "users": [{"name": user, "user": {"token": token}}],
-        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": user}}],
-        "current-context": "lab",
-    }
-    return json.dumps(config, indent=2) + "\n"
+def _write_account_keys(private: Path, public: Path) -> None:
+    """The key pair that service accounts' tokens are signed and checked with."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    encoding = serialization.Encoding.PEM
+    _write_private(
+        private,
+        key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+    )
+    _write_private(public, key.public_key().public_bytes(encoding, serialization.PublicFormat.SubjectPublicKeyInfo))
 
 
-def _write_private(path: Path, text: str) -> None:
+def _write_private(path: Path, content: bytes) -> None:
     path.touch(mode=0o600)
-    path.write_text(text)
+    path.write_bytes(content)
 
 
 def _free_ports(count: int) -> list[int]:
@@ -254,7 +255,7 @@ def _await_ready(
 ) -> None:
     """Return once the command serves. Its server has no way to tell us, so it is asked."""
     deadline = time.monotonic() + limit_s
-    trusting = certificates.client_context(authority)
+    trusting = ssl.create_default_context(cafile=str(authority))
     while command.ready_url:
         if process.poll() is not None or time.monotonic() > deadline:
             end = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
