@@ -158,8 +158,11 @@ class Bridge:
             if len(batch) > 1:
                 for one in batch:
                     await self._commit([one])
-                return
-            batch[0][1].set_exception(error)
+            else:
+                batch[0][1].set_exception(error)
+        except Exception as error:  # a bug of ours: who asked reports it, and the queue goes on
+            for _, future in batch:
+                future.set_exception(error)
         else:
             for _, future in batch:
                 future.set_result(None)

@@ -71,7 +71,7 @@ class NodeAgent:
         self._settle_wanted = asyncio.Event()
         self._sweep_wanted = asyncio.Event()
         self._ruleset = ruleset.Ruleset()
-        self._vswitch = VSwitch(places.ovs, self._interface_changed)
+        self._vswitch = VSwitch(places.ovs, self._interface_changed, self._settle_wanted.set)
         self._bridge = Bridge(self._vswitch, settled.bridge)
         self._allocations = Allocations(settled.node)
         self._attacher = Attacher()
@@ -79,7 +79,7 @@ class NodeAgent:
         self._watch = Watch(ruleset.TABLE, self._settle_wanted.set, self._sweep_wanted.set, self._settle_wanted.set)
         self._verbs = Verbs(self, self._allocations, self._attacher, self._bridge, add_timeout_s)
         self._server = Server(places.socket, self._verbs)
-        self._conflist_installed = False
+        self._announced = False
 
     def network_changed(self, spec: NodeNetworkSpec | None) -> None:
         """Takes the node's NodeNetwork, each time it changes; None when there is none (any more)."""
@@ -213,11 +213,12 @@ class NodeAgent:
         return ""
 
     def _announce(self) -> None:
-        """Tells the runtime, once, that the node can serve pods."""
-        ready = not self.why_not_ready()
-        if ready and not self._conflist_installed:
-            path = install.install_conflist(self._places.conf_dir, self._places.cni_version)
-            self._conflist_installed = True
+        """Tells the runtime that the node can serve pods; what somebody removed is put back with the next change."""
+        if self.why_not_ready():
+            return
+        path = install.install_conflist(self._places.conf_dir, self._places.cni_version)
+        if not self._announced:
+            self._announced = True
             log.info("the node is ready for pods", conflist=str(path))
 
     async def _sweep_always(self) -> None:

@@ -57,10 +57,17 @@ class Interface:
 class VSwitch:
     """The database at `remote`, once `connect` has returned. All methods belong to the event loop's thread."""
 
-    def __init__(self, remote: str, changed: Callable[[str, Interface | None], None]) -> None:
-        """`changed` is called in the event loop for each of our interfaces that is there, changes or goes."""
+    def __init__(
+        self, remote: str, changed: Callable[[str, Interface | None], None], settings_changed: Callable[[], None]
+    ) -> None:
+        """Both are called in the event loop.
+
+        `changed` for each of our interfaces that is there, changes or goes; `settings_changed` where the database's
+        root or a bridge did.
+        """
         self._remote = remote
         self._changed = changed
+        self._settings_changed = settings_changed
         self._interfaces: dict[object, Interface] = {}
         self._names: dict[str, Interface] = {}
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="ovsdb")
@@ -139,7 +146,12 @@ class VSwitch:
         helper = idlutils.get_schema_helper(self._remote, SCHEMA)
         for table, columns in COLUMNS.items():
             helper.register_columns(table, list(columns))
-        replica = _Replica(self._remote, helper, lambda rows, whole: _call(loop, self._apply, rows, whole))
+        replica = _Replica(
+            self._remote,
+            helper,
+            lambda rows, whole: _call(loop, self._apply, rows, whole),
+            lambda: _call(loop, self._settings_changed),
+        )
         opened = connection.Connection(replica, _TIMEOUT_S)
 
         # ovsdbapp keeps the connection on the class: one class, one connection.
@@ -182,10 +194,15 @@ class _Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no ty
     """The Idl, telling of interfaces: each change, and all of them once a (re)connection has brought the whole."""
 
     def __init__(
-        self, remote: str, helper: Any, tell: Callable[[list[tuple[object, Interface | None]], bool], None]
+        self,
+        remote: str,
+        helper: Any,
+        tell: Callable[[list[tuple[object, Interface | None]], bool], None],
+        settings_changed: Callable[[], None],
     ) -> None:
         super().__init__(remote, helper)
         self._tell = tell
+        self._settings_changed = settings_changed
 
     @property
     def connected(self) -> bool:
@@ -199,7 +216,9 @@ class _Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no ty
         table = row._table.name  # noqa: SLF001  python-ovs offers no other way to a row's table
         if table == "Interface":
             self._tell([(row.uuid, None if event == ovs_idl.ROW_DELETE else _interface(row))], False)
-        elif table == "Open_vSwitch" and event == ovs_idl.ROW_CREATE:
+        elif table in ("Open_vSwitch", "Bridge"):
+            self._settings_changed()
+        if table == "Open_vSwitch" and event == ovs_idl.ROW_CREATE:
             # The one root row is created when a whole dump arrives. On a reconnection python-ovs has dropped the
             # rows from before without a word, so this is how their absence is learnt.
             rows = [(one.uuid, _interface(one)) for one in self.tables["Interface"].rows.values()]

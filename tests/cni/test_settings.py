@@ -46,6 +46,7 @@ def test_ipv6_pods_below_ipv6s_least_mtu_are_refused_in_words():
         ("auto", Vswitch(BOTH, kernel_datapath=False, bridge_datapath=""), "netdev"),
         ("auto", Vswitch(("netdev",), kernel_datapath=True, bridge_datapath=""), "netdev"),
         ("auto", Vswitch(BOTH, kernel_datapath=True, bridge_datapath="netdev"), "netdev"),
+        ("auto", Vswitch(BOTH, kernel_datapath=False, bridge_datapath="system"), "netdev"),
         ("system", Vswitch(BOTH, kernel_datapath=False, bridge_datapath="netdev"), "system"),
         ("netdev", Vswitch(BOTH, kernel_datapath=True, bridge_datapath="system"), "netdev"),
     ],
