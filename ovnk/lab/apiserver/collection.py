@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ovnk.lab.apiserver import definitions
+from ovnk.lab.apiserver.deletion import DEFINITIONS, FOREGROUND, NAMESPACES, ORPHAN, Delete
 from ovnk.lab.apiserver.kinds import Kind, Resource
-from ovnk.lab.apiserver.operations import DEFINITIONS, FOREGROUND, NAMESPACES, ORPHAN, Delete, Operations
+from ovnk.lab.apiserver.operations import Operations
 from ovnk.lab.apiserver.status import StatusError
 from ovnk.lab.apiserver.store import Event, Stored
 

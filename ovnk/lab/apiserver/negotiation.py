@@ -11,7 +11,8 @@ import orjson
 import yaml
 
 from ovnk.lab.apiserver import discovery, patches, protobuf, status
-from ovnk.lab.apiserver.operations import Delete, Write
+from ovnk.lab.apiserver.bodies import Write
+from ovnk.lab.apiserver.deletion import Delete
 
 Object = dict[str, Any]
 

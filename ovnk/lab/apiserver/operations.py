@@ -6,22 +6,19 @@ Each verb either gives the object as it is stored now or raises a StatusError. W
 (owned objects, namespaces' content) is collection.py's; the kinds' own ways are in strategies.py and defaults.py.
 """
 
-import datetime
 import secrets
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
 
 from ovnk.lab.apiserver import (
-    decoding,
+    bodies,
     defaults,
     definitions,
-    kinds,
+    deletion,
     ownership,
-    patches,
     representation,
     schemas,
     status,
@@ -29,6 +26,9 @@ from ovnk.lab.apiserver import (
     structural,
     validation,
 )
+from ovnk.lab.apiserver.bodies import Write
+from ovnk.lab.apiserver.clock import timestamp
+from ovnk.lab.apiserver.deletion import NAMESPACES, PODS, Delete
 from ovnk.lab.apiserver.kinds import Kind
 from ovnk.lab.apiserver.ownership import Manager, Managers
 from ovnk.lab.apiserver.registry import Registry
@@ -38,40 +38,11 @@ from ovnk.lab.apiserver.store import Store, Stored
 
 Object = dict[str, Any]
 
-NAMESPACES: Final = kinds.built_in("namespaces")
-PODS: Final = kinds.built_in("pods")
-DEFINITIONS: Final = kinds.built_in("customresourcedefinitions", "apiextensions.k8s.io")
-
-FOREGROUND: Final = "foregroundDeletion"
-ORPHAN: Final = "orphan"
 
 # What a generated name ends in: no vowels, so no words (apimachinery's rand.String).
 _ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
 # Set by the server alone; whatever a write says about them, the object's own stay.
 _SERVERS_METADATA: Final = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """How a write is asked for. `warnings` collects what the client is to be told although it succeeds."""
-
-    manager: str = "unknown"
-    dry_run: bool = False
-    field_validation: str = "Warn"
-    force: bool = False
-    subresource: str = ""
-    warnings: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Delete:
-    """metav1.DeleteOptions. `propagation` is "Background", "Foreground" or "Orphan"."""
-
-    grace_s: int | None = None
-    propagation: str = "Background"
-    uid: str = ""
-    resource_version: str = ""
-    dry_run: bool = False
 
 
 class Operations:
@@ -94,7 +65,7 @@ class Operations:
 
     def create(self, kind: Kind, namespace: str, body: Object, write: Write) -> Stored:
         """Create an object from a fresh value. Raises 404 (namespace), 409, 422, 403, 400."""
-        value = self._decoded(kind, body, write)
+        value = bodies.decoded(kind, body, write)
         metadata: Object = value["metadata"]
         if metadata.get("resourceVersion"):
             raise status.bad_request("resourceVersion should not be set on objects to be created")
@@ -122,19 +93,19 @@ class Operations:
     def update(self, kind: Kind, namespace: str, name: str, body: Object, write: Write) -> Stored:
         """Replace an object by a fresh value (PUT). Raises 404, 409, 422, 400."""
         stored = self.get(kind, namespace, name)
-        value = self._decoded(kind, body, write)
+        value = bodies.decoded(kind, body, write)
         return self._replace(kind, stored, value, write)
 
     def patch(self, kind: Kind, namespace: str, name: str, media_type: str, patch: Any, write: Write) -> Stored:
         """Change an object by a JSON, merge or strategic merge patch. Raises 404, 409, 415, 422, 400."""
         stored = self.get(kind, namespace, name)
-        patched = self._patched(kind, representation.value(kind, stored), media_type, patch)
+        patched = bodies.patched(kind, representation.value(kind, stored), media_type, patch)
         # The patch of a resourceVersion is a lock; without one the patch holds for whatever is there now.
-        return self._replace(kind, stored, self._decoded(kind, _fresh(patched), write), write)
+        return self._replace(kind, stored, bodies.decoded(kind, _fresh(patched), write), write)
 
     def apply(self, kind: Kind, namespace: str, name: str, body: Object, write: Write) -> tuple[Stored, bool]:
         """Server-side apply: (the object, whether it is new). Raises 409 when others own fields of it, 422, 400."""
-        applied = self._decoded(kind, body, write)
+        applied = bodies.decoded(kind, body, write)
         metadata = applied["metadata"]
         if metadata.get("managedFields"):
             raise status.bad_request("metadata.managedFields must be nil")
@@ -160,7 +131,7 @@ class Operations:
         )
         merged = _fresh(merged)
         merged["metadata"]["resourceVersion"] = str(stored.version)
-        return self._replace(kind, stored, self._decoded(kind, merged, write), write, managers), False
+        return self._replace(kind, stored, bodies.decoded(kind, merged, write), write, managers), False
 
     def delete(self, kind: Kind, namespace: str, name: str, options: Delete) -> tuple[Stored, bool]:
         """(the object's last or present state, whether it is gone already). Raises 404, 409.
@@ -169,36 +140,13 @@ class Operations:
         a Namespace has content.
         """
         stored = self.get(kind, namespace, name)
-        metadata = stored.value["metadata"]
-        if options.uid and options.uid != metadata["uid"]:
-            why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {metadata['uid']}"
-            raise status.conflict(kind, name, why)
-        if options.resource_version and options.resource_version != str(stored.version):
-            why = (
-                f"Precondition failed: ResourceVersion in precondition: {options.resource_version}, "
-                f"ResourceVersion in object meta: {stored.version}"
-            )
-            raise status.conflict(kind, name, why)
-        grace_s = _grace_s(kind, stored.value, options)
-        finalizers = _finalizers(metadata.get("finalizers") or [], options.propagation, metadata)
-        if kind is DEFINITIONS and not metadata.get("deletionTimestamp"):
-            finalizers = [*finalizers, definitions.CLEANUP]
-        if not finalizers and not grace_s and kind is not NAMESPACES:
+        deletion.check(kind, stored.value, options)
+        marked = deletion.marked(kind, stored.value, options)
+        if marked is None:
             return self._remove(kind, _copy(stored.value), options.dry_run), True
-        value = _copy(stored.value)
-        if finalizers:
-            value["metadata"]["finalizers"] = finalizers
-        already = metadata.get("deletionTimestamp")
-        if not already or grace_s < metadata.get("deletionGracePeriodSeconds", 0):
-            value["metadata"]["deletionTimestamp"] = timestamp(grace_s)
-            value["metadata"]["deletionGracePeriodSeconds"] = grace_s
-        if kind is NAMESPACES:
-            value["status"] = {**value.get("status", {}), "phase": "Terminating"}
-        if strategies.has_generation(kind) and not already:
-            value["metadata"]["generation"] = metadata.get("generation", 1) + 1
-        if value == stored.value:
+        if marked == stored.value:
             return stored, False
-        return self._put(kind, value, options.dry_run), False
+        return self._put(kind, marked, options.dry_run), False
 
     def bind(self, namespace: str, name: str, node: str, annotations: dict[str, str], write: Write) -> None:
         """Assign a pod to a node (pods/binding). Raises 404, 409 when it has one."""
@@ -224,39 +172,6 @@ class Operations:
         if value == stored.value:
             return stored
         return self._settle(kind, value, dry_run=False)
-
-    def _decoded(self, kind: Kind, body: Any, write: Write) -> Object:
-        """The body as an object of the kind, pruned. Raises 400 when it is none, or not strictly one."""
-        if not isinstance(body, dict):
-            raise _unreadable(kind, "json: cannot unmarshal into Go value: the body is not an object")
-        if not isinstance(body.setdefault("metadata", {}), dict):
-            if body["metadata"] is not None:
-                raise _unreadable(kind, "json: cannot unmarshal into Go struct field metadata of type v1.ObjectMeta")
-            body["metadata"] = {}
-        if (
-            body.setdefault("kind", kind.kind) != kind.kind
-            or body.setdefault("apiVersion", kind.api_version) != kind.api_version
-        ):
-            raise status.bad_request(
-                f'{body.get("kind")} in version "{body.get("apiVersion")}" cannot be handled as a {kind.kind}: '
-                f"the request is for {kind.api_version}, Kind={kind.kind}"
-            )
-        unknown: list[str] = []
-        schema = schemas.of(kind)
-        try:
-            if kind.definition:
-                decoding.decode(schema, body, unknown)
-            else:
-                decoding.decode(schemas.object_meta(), body["metadata"], unknown)
-                structural.prune(schema, body, unknown)
-        except decoding.WrongType as error:
-            raise _unreadable(kind, str(error)) from error
-        if unknown and write.field_validation != "Ignore":
-            listed = [f'unknown field "{path}"' for path in unknown]
-            if write.field_validation == "Strict":
-                raise _unreadable(kind, f"strict decoding error: {', '.join(listed)}")
-            write.warnings.extend(listed)
-        return body
 
     def _default(self, kind: Kind, value: Object) -> None:
         if kind.definition:
@@ -315,25 +230,6 @@ class Operations:
         if kind.kind == "CustomResourceDefinition":
             value["status"] = definitions.status_of(value, self.registry.of_group(value["spec"]["group"]), timestamp())
         return self._put(kind, value, write.dry_run)
-
-    def _patched(self, kind: Kind, value: Object, media_type: str, patch: Any) -> Any:
-        try:
-            if media_type == patches.JSON:
-                return patches.json_patch(value, patch)
-            if not isinstance(patch, dict):
-                raise status.bad_request("error decoding patch: the body is not an object")
-            if media_type == patches.MERGE:
-                return patches.merge_patch(value, patch)
-            if media_type == patches.STRATEGIC and not kind.custom:
-                return patches.strategic_merge(schemas.of(kind), value, patch)
-        except patches.PatchMalformed as error:
-            raise status.bad_request(f"error decoding patch: {error}") from error
-        except patches.PatchDoesNotApply as error:
-            message = "the server rejected our request due to an error in our request"
-            cause = status.Cause("UnexpectedServerResponse", str(error), "")
-            raise status.StatusError(422, "Invalid", message, {"causes": [cause.body()]}) from error
-        accepted = [patches.JSON, patches.MERGE, *([] if kind.custom else [patches.STRATEGIC]), patches.APPLY]
-        raise status.unsupported_media_type(", ".join(accepted))
 
     def _replace(
         self, kind: Kind, stored: Stored, shown: Object, write: Write, managers: Managers | None = None
@@ -411,11 +307,8 @@ class Operations:
         metadata = value["metadata"]
         if not metadata.get("finalizers"):
             metadata.pop("finalizers", None)
-            waits = metadata.get("deletionGracePeriodSeconds") or (
-                kind is NAMESPACES and value["spec"].get("finalizers")
-            )
-            if metadata.get("deletionTimestamp") and not waits:
-                return self._remove(kind, value, dry_run)
+        if metadata.get("deletionTimestamp") and not deletion.waits(kind, value):
+            return self._remove(kind, value, dry_run)
         return self._put(kind, value, dry_run)
 
     def _put(self, kind: Kind, value: Object, dry_run: bool) -> Stored:
@@ -429,40 +322,8 @@ class Operations:
         return self.store.remove(kind.storage, value)
 
 
-def timestamp(later_s: int = 0) -> str:
-    """Now, or so many seconds later, as metav1.Time writes it."""
-    moment = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=later_s)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _grace_s(kind: Kind, value: Object, options: Delete) -> int:
-    """How long a pod's node has to stop it; 0 for what no node runs."""
-    if kind is not PODS:
-        return 0
-    finished = (value.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-    if not value["spec"].get("nodeName") or finished:
-        return 0
-    if options.grace_s is not None:
-        return max(options.grace_s, 0)
-    default: int = value["spec"].get("terminationGracePeriodSeconds", 30)
-    return default
-
-
-def _finalizers(present: list[str], propagation: str, metadata: Object) -> list[str]:
-    """The finalizers under which the object is deleted: the propagation policy's is one of them."""
-    kept = [one for one in present if one not in (FOREGROUND, ORPHAN)]
-    if metadata.get("deletionTimestamp"):
-        return present
-    wanted = {"Foreground": FOREGROUND, "Orphan": ORPHAN}.get(propagation)
-    return [*kept, wanted] if wanted else kept
-
-
 def _other_name(given: str, wanted: str) -> status.StatusError:
     return status.bad_request(f"the name of the object ({given}) does not match the name on the URL ({wanted})")
-
-
-def _unreadable(kind: Kind, why: str) -> status.StatusError:
-    return status.bad_request(f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {why}')
 
 
 def _fresh(value: Object) -> Object:

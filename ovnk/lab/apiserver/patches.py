@@ -99,9 +99,10 @@ def _directives(patch: dict[str, Any], prefix: str) -> list[tuple[str, list[Any]
 
 
 def _list(patch: dict[str, Any], key: str) -> list[Any]:
-    if not isinstance(patch[key], list):
+    listed = patch[key]
+    if not isinstance(listed, list):
         raise PatchMalformed(f'the directive "{key}" is not a list')
-    return patch[key]
+    return listed
 
 
 def _merge_list(schema: Schema, field: str, live: list[Any], patch: list[Any]) -> list[Any]:

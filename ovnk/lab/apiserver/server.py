@@ -1,7 +1,7 @@
 """HTTP: paths to verbs, verbs to answers, and every failure to a Status object.
 
     request ─▶ token? ─▶ discovery, openapi, version
-                     └▶ _target: kind, namespace, name, subresource ─▶ operations, listing, watching ─▶ JSON
+                     └▶ routes: kind, namespace, name, subresource ─▶ operations, listing, watching ─▶ JSON
 
 It decides nothing about objects. Everything but reading a body and streaming a watch is synchronous, so a request is
 one step: no two writes ever interleave.
@@ -12,7 +12,6 @@ import contextlib
 import hmac
 import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -20,13 +19,11 @@ import structlog
 from aiohttp import web
 
 from ovnk.lab.apiserver import (
-    discovery,
     listing,
     negotiation,
-    openapi,
-    operations,
     patches,
     representation,
+    routes,
     selectors,
     services,
     status,
@@ -34,9 +31,11 @@ from ovnk.lab.apiserver import (
     tables,
     watching,
 )
+from ovnk.lab.apiserver.bodies import Write
 from ovnk.lab.apiserver.collection import Collector
+from ovnk.lab.apiserver.deletion import NAMESPACES, Delete
 from ovnk.lab.apiserver.kinds import Kind
-from ovnk.lab.apiserver.operations import NAMESPACES, Operations
+from ovnk.lab.apiserver.operations import Operations
 from ovnk.lab.apiserver.registry import Registry
 from ovnk.lab.apiserver.status import StatusError
 from ovnk.lab.apiserver.store import Store, Stored
@@ -74,21 +73,6 @@ def create_app(
     return app
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """What a path names. `name` "" is the collection."""
-
-    kind: Kind
-    namespace: str | None
-    name: str = ""
-    subresource: str = ""
-
-    @property
-    def place(self) -> str:
-        """The store's namespace: "" for what is cluster-scoped."""
-        return self.namespace or ""
-
-
 class _Server:
     def __init__(
         self, store: Store, token: str | None, cidrs: tuple[services.Network, ...], bookmark_interval_s: float
@@ -101,7 +85,7 @@ class _Server:
         self._operations = Operations(store, self._registry, services.ServiceAddresses(store, cidrs))
         self._watchers = watching.Watchers(store)
         self._collector = Collector(self._operations, self._wake_collector)
-        self._verbs: dict[str, Callable[[web.Request, _Target], Awaitable[web.StreamResponse]]] = {
+        self._verbs: dict[str, Callable[[web.Request, routes.Target], Awaitable[web.StreamResponse]]] = {
             "GET": self._get,
             "POST": self._post,
             "PUT": self._put,
@@ -110,9 +94,7 @@ class _Server:
         }
         for name in _FIRST_NAMESPACES:
             if store.get(NAMESPACES.storage, "", name) is None:
-                self._operations.create(
-                    NAMESPACES, "", {"metadata": {"name": name}}, operations.Write("ovnk-apiserver")
-                )
+                self._operations.create(NAMESPACES, "", {"metadata": {"name": name}}, Write("ovnk-apiserver"))
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -150,74 +132,18 @@ class _Server:
             if not hmac.compare_digest(given, self._authorization):
                 raise status.unauthorized()
         parts = [part for part in path.split("/") if part]
-        document = self._document(request, parts)
+        document = routes.document(self._registry, parts, request.headers.get("Accept", ""))
         if document is not None:
-            return document
-        return await self._verb(request)(request, self._target(parts))
+            return web.Response(body=document.content, headers={"Content-Type": document.media_type})
+        return await self._verb(request)(request, routes.target(self._registry, parts))
 
-    def _verb(self, request: web.Request) -> Callable[[web.Request, _Target], Awaitable[web.StreamResponse]]:
+    def _verb(self, request: web.Request) -> Callable[[web.Request, routes.Target], Awaitable[web.StreamResponse]]:
         verb = self._verbs.get(request.method)
         if verb is None:
             raise status.method_not_allowed()
         return verb
 
-    def _document(self, request: web.Request, parts: list[str]) -> web.Response | None:
-        """The answer to a path that names no object, or None."""
-        match parts:
-            case ["version"]:
-                return _json(discovery.VERSION)
-            case ["healthz" | "livez" | "readyz", *_]:
-                return web.Response(text="ok")
-            case ["api" | "apis"] if negotiation.wants_aggregated(request.headers.get("Accept", "")):
-                content = orjson.dumps(discovery.aggregated(self._registry, core=parts == ["api"]))
-                return web.Response(body=content, headers={"Content-Type": discovery.AGGREGATED})
-            case ["api"]:
-                return _json(discovery.core_versions())
-            case ["apis"]:
-                return _json(discovery.groups(self._registry))
-            case ["apis", group]:
-                return _found(discovery.group(self._registry, group))
-            case ["api", version]:
-                return _found(discovery.resources(self._registry, "", version))
-            case ["apis", group, version]:
-                return _found(discovery.resources(self._registry, group, version))
-            case ["openapi", "v2"]:
-                return web.Response(body=openapi.document_v2(), headers={"Content-Type": openapi.MEDIA_TYPE_V2})
-            case ["openapi", "v3"]:
-                return _json(openapi.index(self._registry))
-            case ["openapi", "v3", "api", version]:
-                return _found(openapi.document(self._registry, "", version))
-            case ["openapi", "v3", "apis", group, version]:
-                return _found(openapi.document(self._registry, group, version))
-        return None
-
-    def _target(self, parts: list[str]) -> _Target:
-        """What /api/v1/… or /apis/GROUP/VERSION/… names. Raises StatusError 404."""
-        match parts:
-            case ["api", version, *rest]:
-                group = ""
-            case ["apis", group, version, *rest]:
-                pass
-            case _:
-                raise status.no_such_path()
-        namespace = None
-        match rest:
-            case ["namespaces", given, plural, *more] if not (
-                group == "" and plural in NAMESPACES.subresources and not more
-            ):
-                namespace = given
-                rest = [plural, *more]
-        kind = self._registry.find(group, version, rest[0])
-        if kind is None or len(rest) > 3 or (namespace is not None and not kind.namespaced):
-            raise status.no_such_path()
-        name, subresource = rest[1] if len(rest) > 1 else "", rest[2] if len(rest) > 2 else ""
-        if name and kind.namespaced and namespace is None:
-            raise status.no_such_path()
-        if subresource and subresource not in kind.subresources:
-            raise status.no_such_path()
-        return _Target(kind, namespace, name, subresource)
-
-    async def _get(self, request: web.Request, target: _Target) -> web.StreamResponse:
+    async def _get(self, request: web.Request, target: routes.Target) -> web.StreamResponse:
         kind, query = target.kind, request.query
         accepted = negotiation.accepted(request.headers.get("Accept", ""), query.get("includeObject", ""))
         if target.name:
@@ -280,7 +206,7 @@ class _Server:
         return representation.encoded(kind, stored)
 
     async def _watch(
-        self, request: web.Request, target: _Target, selector: selectors.Selector, accepted: negotiation.Accepted
+        self, request: web.Request, target: routes.Target, selector: selectors.Selector, accepted: negotiation.Accepted
     ) -> web.StreamResponse:
         query, kind = request.query, target.kind
         initial = query.get("sendInitialEvents") in ("true", "1")
@@ -309,7 +235,7 @@ class _Server:
         await _stream(response, self._watchers.lines(watched))
         return response
 
-    async def _post(self, request: web.Request, target: _Target) -> web.StreamResponse:
+    async def _post(self, request: web.Request, target: routes.Target) -> web.StreamResponse:
         kind = target.kind
         body = await self._body(request)
         write = negotiation.write(request.query, request.headers.get("User-Agent", ""))
@@ -329,7 +255,7 @@ class _Server:
         stored = self._operations.create(kind, target.place, body, write)
         return self._written(kind, stored, write, 201)
 
-    async def _put(self, request: web.Request, target: _Target) -> web.StreamResponse:
+    async def _put(self, request: web.Request, target: routes.Target) -> web.StreamResponse:
         kind = target.kind
         if not target.name:
             raise status.method_not_allowed()
@@ -342,7 +268,7 @@ class _Server:
         stored = self._operations.update(kind, target.place, target.name, body, write)
         return self._written(kind, stored, write, 200)
 
-    async def _patch(self, request: web.Request, target: _Target) -> web.StreamResponse:
+    async def _patch(self, request: web.Request, target: routes.Target) -> web.StreamResponse:
         kind, media_type = target.kind, request.content_type
         if not target.name:
             raise status.method_not_allowed()
@@ -367,14 +293,14 @@ class _Server:
         stored = self._operations.patch(kind, target.place, target.name, media_type, body, write)
         return self._written(kind, stored, write, 200)
 
-    def _scaled(self, target: _Target, scale: Any, write: operations.Write) -> web.Response:
+    def _scaled(self, target: routes.Target, scale: Any, write: Write) -> web.Response:
         kind = target.kind
         value = self._operations.get(kind, target.place, target.name).value
         wanted = orjson.loads(orjson.dumps(subresources.scaled(kind, value, _object(scale))))
         stored = self._operations.update(kind, target.place, target.name, wanted, write)
         return _json(subresources.scale_of(kind, stored.value))
 
-    def _finalized(self, target: _Target, body: Object, write: operations.Write) -> web.Response:
+    def _finalized(self, target: routes.Target, body: Object, write: Write) -> web.Response:
         stored = self._operations.get(target.kind, target.place, target.name)
         finalizers = (body.get("spec") or {}).get("finalizers") or []
 
@@ -383,7 +309,7 @@ class _Server:
 
         return self._written(target.kind, self._operations.change(target.kind, stored, change), write, 200)
 
-    async def _delete(self, request: web.Request, target: _Target) -> web.StreamResponse:
+    async def _delete(self, request: web.Request, target: routes.Target) -> web.StreamResponse:
         kind = target.kind
         content = await request.read()
         options = negotiation.delete(
@@ -398,7 +324,7 @@ class _Server:
             return _json(status.success(kind, target.name, stored.value["metadata"]["uid"]))
         return _encoded(representation.encoded(kind, stored))
 
-    def _delete_collection(self, request: web.Request, target: _Target, options: operations.Delete) -> web.Response:
+    def _delete_collection(self, request: web.Request, target: routes.Target, options: Delete) -> web.Response:
         kind, query = target.kind, request.query
         if "deletecollection" not in kind.verbs:
             raise status.method_not_allowed()
@@ -414,7 +340,7 @@ class _Server:
     async def _body(self, request: web.Request) -> Any:
         return negotiation.body(await request.read(), request.content_type if "Content-Type" in request.headers else "")
 
-    def _written(self, kind: Kind, stored: Stored, write: operations.Write, code: int) -> web.Response:
+    def _written(self, kind: Kind, stored: Stored, write: Write, code: int) -> web.Response:
         response = _encoded(representation.encoded(kind, stored), code)
         for warning in write.warnings:
             escaped = warning.replace("\\", "\\\\").replace('"', '\\"')
@@ -437,12 +363,6 @@ def _json(value: Object, code: int = 200) -> web.Response:
 
 def _encoded(content: bytes, code: int = 200) -> web.Response:
     return web.Response(body=content, status=code, content_type="application/json")
-
-
-def _found(value: Object | None) -> web.Response:
-    if value is None:
-        raise status.no_such_path()
-    return _json(value)
 
 
 def _object(body: Any) -> Object:

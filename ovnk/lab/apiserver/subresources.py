@@ -5,9 +5,11 @@ Each takes the decoded body and gives the object to answer with.
 
 from typing import Any, Final
 
-from ovnk.lab.apiserver import selectors, status, tables
+from ovnk.lab.apiserver import columns, selectors, status, tables
+from ovnk.lab.apiserver.bodies import Write
+from ovnk.lab.apiserver.deletion import PODS, Delete
 from ovnk.lab.apiserver.kinds import Kind, Resource
-from ovnk.lab.apiserver.operations import PODS, Delete, Operations, Write
+from ovnk.lab.apiserver.operations import Operations
 from ovnk.lab.apiserver.store import Stored
 
 Object = dict[str, Any]
@@ -25,7 +27,7 @@ def scale_of(kind: Kind, value: Object) -> Object:
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
     selector = tables.path_value(value, paths["selector"]) if paths["selector"] else ""
     if not kind.custom:
-        selector = tables.selector_text((value.get("spec") or {}).get("selector"))
+        selector = columns.selector_text((value.get("spec") or {}).get("selector"))
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
