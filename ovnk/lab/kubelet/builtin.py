@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from aiohttp import web
 
@@ -106,12 +107,12 @@ class _Echo(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the way back."""
-        self._transport = transport
+        # asyncio's own datagram transport is no DatagramTransport in Python 3.11.
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: Sequence[object]) -> None:
         """Answer one datagram."""
         answer = {**self._identity.answer("UDP", addr, len(data)), "data": data[:512].decode(errors="replace")}
-        assert isinstance(self._transport, asyncio.DatagramTransport)
         self._transport.sendto(json.dumps(answer).encode() + b"\n", addr)  # type: ignore[arg-type]  # typeshed: two kinds of address
 
 

@@ -26,6 +26,8 @@ from ovnk.lab.state import start_time
 log = structlog.get_logger()
 
 NETWORKS = Path("/run/netns")
+# containerd says /var/run, which leads to /run.
+PREFIX = "/var"
 DELETE_AFTER_FAILURE_S = 0.1
 DELETE_AGAIN_S_FIRST = 1.0
 NOT_INITIALIZED = "cni plugin not initialized"
@@ -133,7 +135,7 @@ async def remove(sandbox: Sandbox, folders: Folders, again_s: float) -> None:
                 break
         await asyncio.sleep(wait_s)
         wait_s = again_s
-    _remove_network(sandbox.network)
+    remove_network(sandbox.network)
     sandbox.network, sandbox.result = "", None
 
 
@@ -164,6 +166,14 @@ def capabilities(pod: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def remove_network(path: str) -> None:
+    """Take a network namespace's name away, and with it the namespace once nothing runs there."""
+    if path:
+        with contextlib.suppress(OSError):
+            linux.unmount(Path(path))
+        Path(path).unlink(missing_ok=True)
+
+
 _NO_BANDWIDTH = {"IngressRate": 0, "IngressBurst": 0, "EgressRate": 0, "EgressBurst": 0}
 
 
@@ -172,7 +182,7 @@ def _call(sandbox: Sandbox) -> Call:
     network = sandbox.network if Path(sandbox.network).exists() else ""
     return Call(
         sandbox.container,
-        f"/var{network}" if network else "",
+        f"{PREFIX}{network}" if network else "",
         sandbox.namespace,
         sandbox.pod,
         sandbox.uid,
@@ -193,13 +203,6 @@ def _create_network() -> str:
         linux.set_namespace(own)
         os.close(own)
     return str(file)
-
-
-def _remove_network(path: str) -> None:
-    if path:
-        with contextlib.suppress(OSError):
-            linux.unmount(Path(path))
-        Path(path).unlink(missing_ok=True)
 
 
 def _quantity(text: str) -> int:
