@@ -7,11 +7,11 @@ controllers read it. What a write means is the controllers' business.
 import asyncio
 import contextlib
 import datetime
-import json
 import random
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+import orjson
 import structlog
 
 from ovnk.kube.client import MERGE_PATCH, ApiError, Client
@@ -88,7 +88,7 @@ class Cluster:
                 raise
             self.cache(resource).removed(value)
             return
-        left = json.loads(answer)
+        left = orjson.loads(answer)
         if left.get("kind") == resource.kind and left["metadata"].get("deletionTimestamp"):
             self.cache(resource).written(left)
 
@@ -123,7 +123,7 @@ class Cluster:
             await self._client.request("POST", EVENTS.path(namespace), body=report)
 
     def _written(self, resource: Resource, answer: bytes) -> Object:
-        value: Object = json.loads(answer)
+        value: Object = orjson.loads(answer)
         self.cache(resource).written(value)
         return value
 
@@ -154,7 +154,7 @@ class Cluster:
         values: list[Object] = []
         query = {"limit": str(PAGE)}
         while True:
-            page = json.loads(await self._client.request("GET", cache.resource.path(), query=query))
+            page = orjson.loads(await self._client.request("GET", cache.resource.path(), query=query))
             values += page.get("items") or ()
             more = page["metadata"].get("continue")
             if not more:
@@ -176,7 +176,7 @@ class Cluster:
             "timeoutSeconds": str(WATCH_S),
         }
         async for line in self._client.stream("GET", resource.path(), query=query):
-            yield json.loads(line)
+            yield orjson.loads(line)
 
 
 def timestamp() -> str:

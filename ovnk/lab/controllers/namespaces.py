@@ -4,8 +4,9 @@ Emptying asks the server which namespaced resources it has, custom ones too, and
 period, so it looks again until nothing is left. Pods' tokens and the root CA's ConfigMap are not made.
 """
 
-import json
 from typing import ClassVar
+
+import orjson
 
 from ovnk.kube.client import ApiError
 from ovnk.lab.controllers.cluster import Cluster
@@ -70,12 +71,12 @@ class Namespaces(Controller):
 
     async def _resources(self) -> list[Resource]:
         """The namespaced resources that can be listed and deleted, each in one version."""
-        groups = json.loads(await self.cluster.request("GET", "/apis"))["groups"]
+        groups = orjson.loads(await self.cluster.request("GET", "/apis"))["groups"]
         found: list[Resource] = []
         for version in ("v1", *(group["preferredVersion"]["groupVersion"] for group in groups)):
             root = "/apis/" if "/" in version else "/api/"
             try:
-                listed = json.loads(await self.cluster.request("GET", root + version))["resources"]
+                listed = orjson.loads(await self.cluster.request("GET", root + version))["resources"]
             except ApiError as error:
                 if error.status not in PASSED_OVER:
                     raise
@@ -88,4 +89,4 @@ class Namespaces(Controller):
         return found
 
     async def _count(self, path: str) -> int:
-        return len(json.loads(await self.cluster.request("GET", path)).get("items") or ())
+        return len(orjson.loads(await self.cluster.request("GET", path)).get("items") or ())
