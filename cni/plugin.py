@@ -12,8 +12,12 @@ import posix
 
 SOCKET = b"/run/ovnk/cni.sock"  # cni/install.py writes this line
 
-# kubelet gives up, and has this process killed, 240 s after it began; the agent answers well before.
+# kubelet gives up, and has this process killed, 240 s after it began; the agent answers within 200 s.
 TIMEOUT_S = 235
+# An agent that is replaced is away for a few seconds; to fail meanwhile would cost the pod 12 s more (kubelet's retry).
+PATIENCE_S = 20
+RETRIES_PER_S = 5
+PATIENT = (b"ADD", b"DEL")
 TRY_AGAIN_LATER = b"11"
 VERSIONS = (b"0.3.1", b"0.4.0", b"1.0.0", b"1.1.0")
 VARIABLES = (b"CNI_COMMAND", b"CNI_CONTAINERID", b"CNI_NETNS", b"CNI_IFNAME", b"CNI_ARGS", b"CNI_PATH")
@@ -71,6 +75,25 @@ def ask(config: bytes) -> tuple[int, bytes]:
     return header[0], receive(connection, int.from_bytes(header[1:], "big"))
 
 
+def ask_patiently(config: bytes) -> tuple[int, bytes]:
+    """What `ask` gives, asked again for a while where it would fail: an agent that comes back finds what was begun."""
+    try:
+        return ask(config)
+    except TimeoutError:
+        raise
+    except OSError as error:
+        import time  # built in, and needed on this path alone
+
+        failure = error
+    for _ in range(PATIENCE_S * RETRIES_PER_S if posix.environ.get(b"CNI_COMMAND") in PATIENT else 0):
+        time.sleep(1 / RETRIES_PER_S)
+        try:
+            return ask(config)
+        except OSError as error:
+            failure = error
+    raise failure
+
+
 def main() -> int:
     """Returns the exit code."""
     config = read_all()
@@ -79,7 +102,7 @@ def main() -> int:
         write_all(b'{"cniVersion":"%s","supportedVersions":[%s]}\n' % (asked_version(config), supported))
         return 0
     try:
-        code, output = ask(config)
+        code, output = ask_patiently(config)
     except OSError as error:
         # DEL too: an answer of success would let the runtime forget what only the agent can release; it tries
         # again until the agent is back (CNI 1.1.0, section 2, DEL and error 11).

@@ -32,9 +32,11 @@ def measure(node, pods):
     executable = str(node.folder / "bin" / "ovnk")
     bare = [process_ms(executable, {"CNI_COMMAND": "VERSION"}) for _ in range(pods)]
     interpreter = [process_ms("/usr/bin/python3", {}, "-ISE", "-c", "pass") for _ in range(pods)]
-    walls = []
+    agent_cpu = cpu_ms(node)
+    adds = []
     for number, netns in enumerate(namespaces):
-        walls.append(process_ms(executable, node.environment("ADD", f"c{number}", number, "eth0", netns, None)))
+        adds.append(process_ms(executable, node.environment("ADD", f"c{number}", number, "eth0", netns, None)))
+    agent_cpu = (cpu_ms(node) - agent_cpu) / pods
     lines = [json.loads(line) for line in node.agent_log().splitlines()]
     added = [line for line in lines if line["event"] == "added a pod's port"]
     assert len(added) == pods, node.agent_log()
@@ -43,13 +45,15 @@ def measure(node, pods):
     dels = [process_ms(executable, node.environment("DEL", f"c{n}", n, "eth0", "", None)) for n in range(pods)]
     return {
         "pods": pods,
-        "interpreter_alone_ms": summary(interpreter),
-        "plugin_process_alone_ms": summary(bare),
-        "add_ms": summary(walls),
+        "interpreter_alone_ms": summary([wall for wall, _ in interpreter]),
+        "plugin_process_alone_ms": summary([wall for wall, _ in bare]),
+        "plugin_cpu_ms": summary([cpu for _, cpu in adds]),
+        "agent_cpu_ms_per_add": round(agent_cpu, 2),
+        "add_ms": summary([wall for wall, _ in adds]),
         "add_agent_own_ms": summary(own),
-        "add_plugin_and_socket_ms": summary([wall - o - f for wall, o, f in zip(walls, own, flows, strict=True)]),
+        "add_plugin_and_socket_ms": summary([wall - o - f for (wall, _), o, f in zip(adds, own, flows, strict=True)]),
         "add_steps_ms": {step: summary([line[step] for line in added]) for step in STEPS},
-        "del_ms": summary(dels),
+        "del_ms": summary([wall for wall, _ in dels]),
         "at_once": at_once(node, namespaces),
     }
 
@@ -68,7 +72,7 @@ def at_once(node, namespaces):
 
 
 def process_ms(executable, environment, *arguments):
-    """From the process' start to its end, with `environment`, its output thrown away."""
+    """(From the process' start to its end, what it took of a processor), with `environment`, its output thrown away."""
     with tempfile.TemporaryFile() as config:
         config.write(b'{"cniVersion":"1.0.0","name":"ovnk","type":"ovnk"}')
         config.seek(0)
@@ -76,11 +80,17 @@ def process_ms(executable, environment, *arguments):
         actions = [(os.POSIX_SPAWN_DUP2, config.fileno(), 0), (os.POSIX_SPAWN_DUP2, null, 1)]
         begin = time.perf_counter()
         pid = os.posix_spawn(executable, [executable, *arguments], environment, file_actions=actions)
-        _, status = os.waitpid(pid, 0)
+        _, status, used = os.wait4(pid, 0)
         spent = time.perf_counter() - begin
         os.close(null)
     assert status == 0, (executable, environment, status)
-    return spent * 1000
+    return spent * 1000, (used.ru_utime + used.ru_stime) * 1000
+
+
+def cpu_ms(node):
+    """What the agent has taken of a processor so far; other processes' load does not show in it."""
+    fields = world.Path(f"/proc/{node.processes['agent'].pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
 
 
 def summary(values):

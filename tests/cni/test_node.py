@@ -4,9 +4,11 @@ import json
 import signal
 import time
 
+import msgspec
 import pytest
 
 from cni import protocol
+from ovnk.contract import Management, SubnetRange
 from tests.cni import world
 
 pytestmark = pytest.mark.system
@@ -138,6 +140,29 @@ def test_a_changed_node_network_changes_the_node(fresh):
     world.until(lambda: "10.97.0.0/16" in fresh.inside("nft", "list", "table", "inet", "ovnk"), "the rules follow")
 
 
+def test_ipv6_only_node_and_pod(fresh):
+    fresh.flows()
+    pod = msgspec.structs.replace(world.allocation(0), ips=("fd00:10:244:1::3",))
+    fresh.start_agent(
+        world.spec(
+            pod,
+            subnets=(SubnetRange("default", "fd00:10:244:1::/64", "fd00:10:244:1::1"),),
+            management=Management(("fd00:10:244:1::2/64",), "0a:58:0a:f4:01:02"),
+            cluster_cidrs=("fd00:10:244::/48",),
+            service_cidrs=("fd00:10:96::/112",),
+        )
+    )
+    ready(fresh)
+    netns = fresh.pod_namespace()
+    code, result = fresh.call("ADD", "c0", 0, netns=netns)
+    assert code == 0, result
+    assert [ip["address"] for ip in result["ips"]] == ["fd00:10:244:1::3/64"]
+    assert [route["dst"] for route in result["routes"]] == ["::/0"]
+    assert fresh.call("CHECK", "c0", 0, netns=netns, config={"prevResult": result}) == (0, None)
+    assert routes(fresh) == {destination: hop for destination, hop in ROUTES.items() if ":" in hop}
+    assert "ip saddr" not in fresh.inside("nft", "list", "ruleset")
+
+
 def test_foreign_settings_stay(fresh):
     """Routes on ovnk0, tables, external_ids that are not ours; and a probe interval that the operator has chosen."""
     fresh.vsctl("set", "Open_vSwitch", ".", "external_ids:theirs=1", "external_ids:ovn-remote-probe-interval=7")
@@ -240,6 +265,7 @@ def test_add_killed_while_it_waits_for_flows_leaves_nothing(fresh):
 
 def test_agent_killed_while_it_adds_leaves_what_del_removes(fresh):
     fresh.start_agent(world.spec(world.allocation(0)))
+    fresh.impatient()
     waiting = fresh.spawn("ADD", "orphan", 0, netns=fresh.pod_namespace())
     world.until(fresh.interfaces, "the port is there")
     fresh.kill("agent")
@@ -252,8 +278,24 @@ def test_agent_killed_while_it_adds_leaves_what_del_removes(fresh):
     assert "ovnkp" not in fresh.inside("ip", "link")
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_add_outlives_a_restart_of_the_agent(fresh, number):
+    """The plug-in asks the next agent for the same, which finishes what was begun or begins anew."""
+    fresh.start_agent(world.spec(world.allocation(0)))
+    netns = fresh.pod_namespace()
+    waiting = fresh.spawn("ADD", "patient", 0, netns=netns)
+    world.until(fresh.interfaces, "the port is there")
+    fresh.kill("agent", number)
+    fresh.flows()
+    fresh.start_agent(world.spec(world.allocation(0)))
+    output, _ = waiting.communicate(timeout=30)
+    assert waiting.returncode == 0, output
+    assert fresh.call("CHECK", "patient", 0, netns=netns, config={"prevResult": json.loads(output)}) == (0, None)
+
+
 def test_agent_that_is_stopped_undoes_what_waits_and_exits_cleanly(fresh):
     fresh.start_agent(world.spec(world.allocation(0)))
+    fresh.impatient()
     waiting = fresh.spawn("ADD", "waiting", 0, netns=fresh.pod_namespace())
     world.until(fresh.interfaces, "the port is there")
     assert fresh.kill("agent", signal.SIGTERM) == 0

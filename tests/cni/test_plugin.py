@@ -50,8 +50,12 @@ def agent(tmp_path):
     thread.join()
 
 
-def installed(tmp_path, socket_path):
-    return install.install_plugin(tmp_path / "bin", socket_path)
+def installed(tmp_path, socket_path, patience_s=0):
+    path = install.install_plugin(tmp_path / "bin", socket_path)
+    before = path.read_text()
+    assert "\nPATIENCE_S = 20\n" in before
+    path.write_text(before.replace("\nPATIENCE_S = 20\n", f"\nPATIENCE_S = {patience_s}\n"))
+    return path
 
 
 def test_version_is_answered_without_an_agent(tmp_path):
@@ -75,6 +79,18 @@ def test_without_an_agent_the_runtime_is_told_to_try_again(tmp_path, command):
     assert done.returncode == 1
     assert (answer["code"], answer["cniVersion"]) == (protocol.TRY_AGAIN_LATER, "0.4.0")
     assert "kubectl" in answer["msg"] + "; " + answer["details"]
+
+
+@pytest.mark.parametrize("command", ["ADD", "DEL"])
+def test_an_agent_that_is_being_replaced_is_waited_for(tmp_path, agent, command):
+    path, reply, seen = agent
+    reply[0] = framing.encode_reply(0, b"{}")
+    away = tmp_path / "cni.away"
+    path.rename(away)
+    executable = installed(tmp_path, path, patience_s=20)
+    threading.Timer(0.3, away.rename, [path]).start()
+    assert run(executable, CNI_COMMAND=command).stdout == b"{}"
+    assert len(seen) == 1
 
 
 def test_environment_and_configuration_arrive_and_the_reply_is_printed(tmp_path, agent):
