@@ -1,0 +1,95 @@
+"""From change to commit: pods put into the compiler until ovsdb-server has their rows.
+
+Beside it the server's own rate: the very same operations, encoded before the clock runs (database.py). Both begin with
+an empty database that holds the nodes, and take turns.
+"""
+
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ovnk.compiler import Compiler
+from ovnk.incremental.desired import Delta
+from ovnk.kube.objects import Put
+from ovnk.northbound import changes
+from ovnk.northbound.schema import Wire
+from ovnk.northbound.writer import Northbound
+from tests.bench import database, engine, objects
+from tests.bench.figures import Figure, Section
+from tests.bench.running import Settings, middle
+from tests.ovsdb import OvsdbServer, ovsdb_server
+
+SIZES = (2_000, 10_000)
+SHARE_LEAST = 0.4
+TURNS = 3
+
+
+def run(settings: Settings) -> Iterator[Figure]:
+    """Pods a second for each size."""
+    section = Section("northbound")
+    for size in SIZES[:1] if settings.quick else SIZES:
+        turns = [(_commit(settings.folder, size), _bound(settings.folder, size)) for _ in range(TURNS)]
+        ours, theirs = (middle([size / turn[side] for turn in turns]) for side in (0, 1))
+        yield section.share(
+            f"{size:,} pods from change to commit",
+            ours,
+            "pods/s",
+            "ovsdb-server, encoded before",
+            theirs,
+            SHARE_LEAST,
+        )
+
+
+def _commit(folder: Path, size: int) -> float:
+    """Seconds that compiler and writer take for all pods, the database's reply included."""
+    with _nodes_in_place(folder, size) as (compiler, northbound, _):
+        pods = objects.pods(size, size // objects.PODS_A_NODE)
+        began = time.perf_counter()
+        commit = northbound.apply(_delta(compiler, pods))
+        spent = time.perf_counter() - began
+        assert not commit.quarantined, commit
+    return spent
+
+
+def _bound(folder: Path, size: int) -> float:
+    """Seconds that the server alone takes for the same rows."""
+    with _nodes_in_place(folder, size) as (compiler, northbound, server):
+        northbound.stop()
+        delta = _delta(compiler, objects.pods(size, size // objects.PODS_A_NODE))
+        chunks = changes.chunks(changes.units(changes.of_delta(delta, Wire()).changes))
+        requests = database.encoded(server.database_name, (changes.operations(chunk) for chunk in chunks))
+        began = time.perf_counter()
+        database.send(server, requests)
+        return time.perf_counter() - began
+
+
+def _delta(compiler: Compiler, pods: dict[str, objects.Pod]) -> Delta:
+    for pod in pods.values():
+        compiler.apply(Put(pod))
+    compiler.settle()
+    return compiler.outputs.northbound.take()
+
+
+@contextmanager
+def _nodes_in_place(folder: Path, size: int) -> Iterator[tuple[Compiler, Northbound, OvsdbServer]]:
+    with tempfile.TemporaryDirectory(dir=folder) as place, ovsdb_server(Path(place)) as server:
+        compiler = engine.compiler(0, size // objects.PODS_A_NODE)
+        northbound = Northbound(server.remote)
+        try:
+            connect(northbound)
+            northbound.reconcile(compiler.outputs.northbound)  # type: ignore[arg-type]  # all of them are Facts
+            yield compiler, northbound, server
+        finally:
+            northbound.stop()
+
+
+def connect(northbound: Northbound) -> None:
+    """Returns once it is connected."""
+    event = threading.Event()
+    northbound.start(event.set)
+    while not northbound.connected:
+        event.wait(10)
+        event.clear()
