@@ -79,11 +79,12 @@ class Running:
         return Answer(answer.status, orjson.loads(answer.data))
 
     def kubectl(
-        self, *arguments: str, stdin: str | None = None, check: bool = True
+        self, *arguments: str, stdin: str | None = None, check: bool = True, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
+        """Run kubectl to its end; `check` makes a failure one of the test's."""
         done = subprocess.run(
             [KUBECTL, *arguments],
-            env={**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.folder)},
+            env={**self._environment(), **(env or {})},
             input=stdin,
             capture_output=True,
             text=True,
@@ -93,6 +94,19 @@ class Running:
         if check:
             assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stdout}{done.stderr}"
         return done
+
+    @contextlib.contextmanager
+    def kubectl_running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """A kubectl that goes on (get --watch), ended on leaving."""
+        command = [KUBECTL, *arguments]
+        with subprocess.Popen(command, env=self._environment(), stdout=subprocess.PIPE, text=True) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.folder)}
 
 
 _POOL = urllib3.PoolManager(maxsize=8)
