@@ -193,7 +193,7 @@ def operations(chunk: Iterable[Unit]) -> list[dict[str, Json]]:
             "table": table,
             "where": _where(uuid),
             "mutations": [
-                [column, mutator, [_collection(table, column, mutator), elements]]
+                [column, mutator, _collection(table, column, mutator, elements)]
                 for (column, mutator), elements in sorted(by_column.items(), key=lambda item: item[0])
             ],
         }
@@ -284,9 +284,11 @@ def _mutate(by_column: dict[tuple[str, str], list[Json]], change: MemberChange) 
         by_column.setdefault((change.column, "insert"), []).append(change.element)
 
 
-def _collection(table: str, column: str, mutator: str) -> str:
-    """How the elements are written: entries are deleted by their keys alone (RFC 7047 §5.1 <mutator>)."""
-    return "map" if mutator == "insert" and TABLES[table].columns[column].kind == "map" else "set"
+def _collection(table: str, column: str, mutator: str, elements: list[Json]) -> Json:
+    """The elements as a mutation takes them: entries are deleted by their keys alone (RFC 7047 §5.1 <mutation>)."""
+    if TABLES[table].columns[column].kind != "map":
+        return ["set", elements]
+    return ["map", elements] if mutator == "insert" else ["set", list(dict.fromkeys(elements))]
 
 
 def _where(uuid: str) -> Json:

@@ -28,13 +28,15 @@ Rows = Mapping[str, Iterable[Mapping[str, Json]]]
 class Comparison:
     """The changes; the rows that are ours, by UUID; and what stands in the way of a desired fact.
 
-    `waiting` holds the places of members that refer to, or stand in, a row that is nowhere: UUID → places.
+    `waiting` holds the places of members that refer to, or stand in, a row that is nowhere: UUID → places. The rows
+    that such a member would keep alive are `wanted`.
     `owned` counts our rows as they were read, `undesired` those of them that go.
     """
 
     changes: list[Change] = field(default_factory=list)
     known: dict[str, Place] = field(default_factory=dict)
     waiting: dict[str, set[Place]] = field(default_factory=dict)
+    wanted: set[str] = field(default_factory=set)
     bad: dict[str, str] = field(default_factory=dict)
     owned: int = 0
     undesired: int = 0
@@ -132,7 +134,7 @@ class _Comparing:
             self.result.bad[row.owner] = str(error)
             return
         for members in self.members.get(uuid, {}).values():
-            self._add(members)
+            self.result.changes += self._possible(members)
 
     def _row(self, table: str, uuid: str, actual: Mapping[str, Json]) -> None:
         row = self.rows[uuid]
@@ -188,8 +190,8 @@ class _Comparing:
         """Adds what is missing, removes what is ours and not wanted; `where` is (table, column)."""
         table, name = where
         there = {_hashable(element): element for element in schema.elements(has)}
-        want = {_hashable(change.element): change for change in wanted}
-        self._add(change for element, change in want.items() if element not in there)
+        want = {_hashable(change.element): change for change in self._possible(wanted)}
+        self.result.changes += [change for element, change in want.items() if element not in there]
         if not strangers_too:
             return
         replaced = {change.element[0] for change in wanted} if stated.kind == "map" else ()
@@ -202,16 +204,16 @@ class _Comparing:
             if not refers or (refers not in self.held and self._ours(refers)):
                 self.result.changes.append(MemberChange("remove", place, uuid, name, wire, refers))
 
-    def _add(self, wanted: Iterable[MemberChange]) -> None:
-        """Adds the elements, but for references to a row that is nowhere: OVSDB refuses or forgets such."""
+    def _possible(self, wanted: Iterable[MemberChange]) -> Iterator[MemberChange]:
+        """The elements but for references to rows that are not to be, and for those to held rows."""
         for change in wanted:
             refers = change.refers
-            if refers in self.held:
-                continue
-            if not refers or refers in self.existing or refers in self.rows or self.elsewhere(refers):
-                self.result.changes.append(change)
-            else:
+            if not refers or refers in self.rows or self.elsewhere(refers):
+                yield change
+            elif refers not in self.held:
                 self.result.waiting.setdefault(refers, set()).add(change.place)
+                if TABLES[change.place[0]].columns[change.column].strong:
+                    self.result.wanted.add(refers)
 
     def _ours(self, uuid: str) -> bool:
         return uuid in self.marks or uuid in self.rows or self.elsewhere(uuid)

@@ -59,6 +59,7 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no typ
         self._woken = woken
         self._flying: set[Hashable] = set()
         self._seen: Counter[Seen] = Counter()
+        self._deleted: set[str] = set()
         self._foreign: set[Seen] = set()
         self._foreign_lock = threading.Lock()
 
@@ -82,6 +83,11 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no typ
         """The rows that others changed since the last time."""
         with self._foreign_lock:
             taken, self._foreign = self._foreign, set()
+        return taken
+
+    def take_deleted(self) -> set[str]:
+        """The UUIDs of the rows that went, whoever's doing it was, while transactions of ours were on their way."""
+        taken, self._deleted = self._deleted, set()
         return taken
 
     def forget(self, read: Collection[Seen] | None) -> None:
@@ -140,6 +146,8 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no typ
                 modified = change.get("modify")
                 if modified is not None and not by_daemon.isdisjoint(modified):
                     continue
+                if "delete" in change and self._flying:
+                    self._deleted.add(uuid)
                 if "insert" in change or ("initial" not in change and self._concerns(uuid)):
                     self._seen[table, uuid] += 1
 

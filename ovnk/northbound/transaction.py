@@ -31,6 +31,7 @@ _OF_THE_ROWS = frozenset(
         "range error",
         "duplicate uuid",
         "syntax error",
+        "ovsdb error",  # what has no name of its own, such as an element given twice
     }
 )
 
@@ -57,8 +58,8 @@ class Outcome(NamedTuple):
 class Operations(command.BaseCommand):  # type: ignore[misc]  # ovsdbapp has no types
     """The one Command: operations as RFC 7047 §5.2 writes them, one transaction.
 
-    `touched` are the rows it writes. `read`, called with its outcome in the connection's thread, is for a select:
-    no change can come between the reply and the call.
+    `touched` are the rows it writes. `read` is called, in the connection's thread, when it was committed: what a
+    select brought is then all there is, no message of a later change was looked at yet.
     """
 
     def __init__(
@@ -135,7 +136,7 @@ class _Batch(transaction.Transaction):  # type: ignore[misc]  # ovsdbapp has no 
         """Sends and collects; in the connection's thread."""
         idl = self._link.idl
         outcomes: list[Outcome] = []
-        flying: deque[tuple[_Transaction, Operations]] = deque()
+        flying: deque[_Transaction] = deque()
         deadline = time.monotonic() + self.timeout
         more = True
         while more or flying:
@@ -144,16 +145,12 @@ class _Batch(transaction.Transaction):  # type: ignore[misc]  # ovsdbapp has no 
                 if following is None:
                     more = False
                 else:
-                    flying.append((_launch(idl, following), following))
-                    more = flying[-1][0].pending
+                    flying.append(_launch(idl, following))
+                    more = flying[-1].pending
             idl.run()
-            while flying and not flying[0][0].pending:
-                landed, asked = flying.popleft()
+            while flying and not flying[0].pending:
+                outcome = flying.popleft().outcome()
                 deadline = time.monotonic() + self.timeout
-                outcome = landed.outcome()
-                idl.landed(landed, asked.touched if outcome.verdict is Verdict.COMMITTED else ())
-                if asked.read and outcome.verdict is Verdict.COMMITTED:
-                    asked.read()
                 outcomes.append(outcome)
                 more = more and outcome.verdict is Verdict.COMMITTED
             if not flying:
@@ -169,10 +166,11 @@ class _Batch(transaction.Transaction):  # type: ignore[misc]  # ovsdbapp has no 
 
 
 class _Transaction(ovs.db.idl.Transaction):  # type: ignore[misc]  # python-ovs has no types
-    """python-ovs' transaction, keeping the reply, which the stock one throws away."""
+    """python-ovs' transaction, keeping the reply, which the stock one throws away, and telling the replica of it."""
 
-    def __init__(self, idl: Replica) -> None:
+    def __init__(self, idl: Replica, asked: Operations) -> None:
         super().__init__(idl)
+        self.asked = asked
         self.results: list[Any] = []
         self.refusal: dict[str, Any] = {}
 
@@ -198,10 +196,14 @@ class _Transaction(ovs.db.idl.Transaction):  # type: ignore[misc]  # python-ovs 
         self.refusal = next((result for result in results if isinstance(result, dict) and result.get("error")), {})
         # With a lock, python-ovs puts an "assert" before our operations.
         self.results = results[1:] if self.idl.lock_name else results
+        committed = self._status == _Status.SUCCESS
+        self.idl.landed(self, self.asked.touched if committed else ())
+        if committed and self.asked.read is not None:
+            self.asked.read()
 
 
 def _launch(idl: Replica, asked: Operations) -> _Transaction:
-    launched = _Transaction(idl)
+    launched = _Transaction(idl, asked)
     asked.run_idl(launched)
     launched.commit()
     if launched.pending:

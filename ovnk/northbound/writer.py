@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from ovnk.errors import CommitError
 from ovnk.incremental.desired import Delta
-from ovnk.northbound.changes import Change, MemberChange, Place, Unit, chunks, of_delta, units
+from ovnk.northbound.changes import Change, MemberChange, Place, RowChange, Unit, chunks, of_delta, units
 from ovnk.northbound.commits import Sent, failure, send
 from ovnk.northbound.comparison import Rows, compare
 from ovnk.northbound.facts import Fact
@@ -89,6 +89,10 @@ class Northbound:
         self._rejected: dict[str, _Rejected] = {}
         # UUID of a row that is nowhere → the rows that hold elements about it
         self._waiting: dict[str, set[Place]] = {}
+        # root rows that were withdrawn, perhaps not with all their elements, which then come back with them
+        self._gone: set[str] = set()
+        # rows of non-root tables that nothing refers to: desired, but nowhere
+        self._orphans: dict[str, Place] = {}
         self._amiss: set[Place] = set()
         self._on_event: Callable[[], None] = lambda: None
 
@@ -159,7 +163,7 @@ class Northbound:
             if compared.undesired > max(DELETES_NEVER_HELD_BACK, compared.owned * share):
                 changes, held_back = compared.without_deletes(), compared.undesired
             self._known, self._waiting = compared.known, compared.waiting
-            self._rejected, self._amiss = {}, set()
+            self._rejected, self._orphans, self._gone, self._amiss = {}, {}, set(), set()
             self._synced = (link, generation)
             return self._commit(link, changes, compared.bad, began, held_back)
 
@@ -172,7 +176,7 @@ class Northbound:
             began = time.perf_counter()
             link = self._comparable()
             planned = of_delta(delta, self._session.wire)
-            return self._commit(link, self._placeable(planned.changes), planned.bad, began)
+            return self._commit(link, planned.changes, planned.bad, began)
 
     def drift(self) -> Drift:
         """What is to be looked at, told once: the caller brings the facts about it to `repair`."""
@@ -207,8 +211,11 @@ class Northbound:
             for uuid in uuids:
                 self._known.pop(uuid, None)
             self._known.update(compared.known)
+            self._waiting = {uuid: rest for uuid, places in self._waiting.items() if (rest := places - drift.rows)}
             for uuid, places in compared.waiting.items():
                 self._waiting.setdefault(uuid, set()).update(places)
+                if uuid in self._orphans and uuid in compared.wanted:
+                    self._amiss |= {self._orphans[uuid], *places}
             retried = [owner for owner, rejected in self._rejected.items() if rejected.places <= drift.rows]
             for owner in retried:
                 del self._rejected[owner]
@@ -244,32 +251,59 @@ class Northbound:
     # writing
 
     def _placeable(self, changes: list[Change]) -> list[Change]:
-        """The changes but for elements in, or about, rows that are nowhere: OVSDB would forget them without a word."""
-        coming = {change.uuid for change in changes if change.verb == "insert"}
-        placeable = []
+        """The changes that the database would keep; the others wait for what they lack.
+
+        An element in a row that is nowhere, or about one, and a row of a non-root table that nothing refers to, are
+        accepted and forgotten without a word, or refused (RFC 7047 §3.2).
+        """
+        inserts = {change.uuid: change.place for change in changes if change.verb == "insert"}
+        deletes = {change.uuid: change.place[0] for change in changes if change.verb == "delete"}
+        for uuid, table in deletes.items():
+            self._known.pop(uuid, None)
+            self._orphans.pop(uuid, None)
+            self._gone |= {uuid} if TABLES[table].root else set()
+        adopted = {uuid for change in changes if isinstance(change, RowChange) for uuid in change.refers}
         for change in changes:
-            missing = ""
-            if isinstance(change, MemberChange) and change.verb == "add":
-                for uuid in (change.uuid, change.refers):
-                    if uuid and uuid not in self._known and uuid not in coming:
-                        missing = uuid
-            if missing:
-                self._waiting.setdefault(missing, set()).add(change.place)
+            if not isinstance(change, MemberChange) or change.verb != "add" or not _strong(change):
+                continue
+            if change.uuid in self._known or change.uuid in inserts:
+                adopted.add(change.refers)
+                if change.refers in self._orphans and change.refers not in inserts:
+                    self._amiss |= {self._orphans[change.refers], change.place}
+        for uuid, place in inserts.items():
+            if uuid in adopted or TABLES[place[0]].root:
+                self._orphans.pop(uuid, None)
+                self._known[uuid] = place
+                if uuid in self._gone:
+                    self._gone.discard(uuid)
+                    self._amiss.add(place)
             else:
-                placeable.append(change)
+                known_orphan = uuid in self._orphans
+                self._orphans[uuid] = place
+                self._known.pop(uuid, None)
+                if uuid in self._waiting and not known_orphan:
+                    self._amiss |= {place, *self._waiting.pop(uuid)}
+        placeable: list[Change] = []
+        for change in changes:
+            nowhere = ""
+            if change.verb == "insert":
+                nowhere = change.uuid if change.uuid in self._orphans else ""
+            elif isinstance(change, MemberChange) and change.verb == "add":
+                nowhere = next((uuid for uuid in (change.uuid, change.refers) if uuid and uuid not in self._known), "")
+                if nowhere:
+                    self._waiting.setdefault(nowhere, set()).add(change.place)
+            placeable += [] if nowhere else [change]
         return placeable
 
     def _commit(
         self, link: Link, changes: list[Change], bad: Mapping[str, str], began: float, held_back: int = 0
     ) -> Commit:
         ready = []
-        for unit in units(changes):
+        for unit in units(self._placeable(changes)):
             if unit.name in self._rejected:
                 self._retry(unit)
             else:
                 ready.append(unit)
-        for uuid, place in _inserted(ready):
-            self._known[uuid] = place
         refused = {uuid for rejected in self._rejected.values() for uuid in rejected.inserts}
         try:
             sent = send(link, chunks(ready), refused)
@@ -279,16 +313,40 @@ class Northbound:
         quarantined = {**bad, **self._quarantine(sent)}
         for unit in ready:
             for change in unit.changes:
-                if change.verb == "delete":
-                    self._known.pop(change.uuid, None)
-        for uuid, _ in _inserted(ready):
-            if uuid in self._waiting and uuid in self._known:
-                self._amiss |= self._waiting.pop(uuid)
+                if change.verb == "insert" and change.uuid in self._waiting and change.uuid in self._known:
+                    self._amiss |= self._waiting.pop(change.uuid)
         self._amiss |= {self._known[uuid] for _, uuid in sent.missing if uuid in self._known}
+        self._look_after(link, changes)
         if self._amiss:
             self._on_event()
         ms = (time.perf_counter() - began) * 1000
         return Commit(sent.rows, sent.operations, sent.transactions, ms, quarantined, held_back)
+
+    def _look_after(self, link: Link, changes: list[Change]) -> None:
+        """Compares the rows that went with those that were to go; what differs is to be looked at.
+
+        A row of a non-root table goes when the last reference to it does. Functions withdraw or keep a row and its
+        reference together, so there is hardly ever anything to find.
+        """
+        went = link.idl.take_deleted()
+        self._amiss |= {self._known[uuid] for uuid in went if uuid in self._known}
+        stayed = {
+            change.uuid: change.place
+            for change in changes
+            if change.verb == "delete" and change.uuid not in went and not TABLES[change.place[0]].root
+        }
+        selects = [
+            {"op": "select", "table": table, "where": [[name, "includes", ["uuid", uuid]]], "columns": ["_uuid"]}
+            for uuid, place in stayed.items()
+            for table, stated in TABLES.items()
+            for name, column in stated.columns.items()
+            if column.strong and column.references == place[0]
+        ]
+        if selects:
+            found = self._select(link, selects, set())
+            uuids = {row["_uuid"][1] for rows in found.values() for row in rows}
+            parents = {self._known[uuid] for uuid in uuids if uuid in self._known}
+            self._amiss |= parents | set(stayed.values()) if parents else set()
 
     def _quarantine(self, sent: Sent) -> dict[str, str]:
         """Puts away what could not be committed; why, by owner."""
@@ -307,8 +365,11 @@ class Northbound:
             maker.update(dict.fromkeys(unit.inserts(), unit.name))
         for owner, (unit, why, behind) in put_away.items():
             self._rejected[owner] = _Rejected(why, frozenset(unit.places()), frozenset(unit.inserts()), behind)
-            for uuid in unit.inserts():
-                self._known.pop(uuid, None)
+            for change in unit.changes:
+                if change.verb == "insert":
+                    self._known.pop(change.uuid, None)
+                elif change.verb == "delete":
+                    self._known[change.uuid] = change.place
         return {owner: why for owner, (_, why, _) in put_away.items()}
 
     def _retry(self, unit: Unit) -> None:
@@ -335,8 +396,8 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _inserted(given: list[Unit]) -> list[tuple[str, Place]]:
-    return [(change.uuid, change.place) for unit in given for change in unit.changes if change.verb == "insert"]
+def _strong(change: MemberChange) -> bool:
+    return TABLES[change.place[0]].columns[change.column].strong
 
 
 def _everything(columns: Mapping[str, list[str]]) -> list[dict[str, Json]]:
