@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from ovnk.allocation import Allocator, Network
 from ovnk.contract import NodeNetworkSpec, PodAllocation
+from ovnk.incremental.desired import Fact
 from ovnk.incremental.graph import Graph
 from ovnk.kube.objects import Change, NodeNetwork, Notice, Put, Remove
 from ovnk.translate import wire
@@ -54,7 +55,10 @@ class Compiler:
         self.outputs.demands.take()
         tables = self.graph.tables
         self._allocator = Allocator(self._networks, tables[NodeSubnets], tables[PodAllocation])
-        return self._allocator.take_over(records, self.outputs.demands)
+        notices = self._allocator.take_over(records, self.outputs.demands)
+        # Whoever led before has told some of them; the Events' writer counts repeats.
+        self.outputs.notices.take()
+        return [*notices, *_sorted(self.outputs.notices)]
 
     def follow(self) -> None:
         """Decide no longer; the NodeNetworks that somebody else writes are what counts."""
@@ -70,8 +74,10 @@ class Compiler:
         notices: list[Notice] = []
         while self.graph.settle(limit):
             demands = self.outputs.demands.take()
-            if self._allocator is None or not demands:
+            if self._allocator is None:
                 return True, notices
+            if not demands:
+                return True, [*notices, *_sorted(self.outputs.notices.take().added)]
             notices += self._allocator.answer(demands)
         return False, notices
 
@@ -108,6 +114,10 @@ class Compiler:
                 allocations.remove(_key(gone))
         for key, allocation in new.items():
             allocations.put(key, allocation)
+
+
+def _sorted(notices: Iterable[Fact]) -> list[Notice]:
+    return sorted((one for one in notices if isinstance(one, Notice)), key=lambda one: (one.kind, one.key, one.message))
 
 
 def _key(allocation: PodAllocation) -> str:

@@ -2,6 +2,7 @@
 
 from ovnk.contract import PodAllocation, SubnetRange
 from ovnk.kube.objects import Namespace, Node, Pod
+from ovnk.kube.service_objects import Endpoint, EndpointSlice, Service, ServicePort
 from ovnk.translate import addressing
 from ovnk.translate.values import Cluster, NodeSubnets
 
@@ -39,3 +40,27 @@ def subnets(node="node-1", *cidrs):
 def allocation(of, *ips):
     ips = ips or ("10.244.1.3",)
     return PodAllocation(of.namespace, of.name, of.uid, ips, addressing.mac(ips[0]))
+
+
+def service(name="web", *ips, namespace="shop", ports=None, **given):
+    """A Service on 10.96.0.10:80/TCP unless said otherwise; `ports` are (name, protocol, port)."""
+    return Service(
+        namespace,
+        name,
+        uid=f"uid-{namespace}-{name}",
+        cluster_ips=ips or ("10.96.0.10",),
+        ports=tuple(ServicePort(*port) for port in ports or [("", "TCP", 80)]),
+        **given,
+    )
+
+
+def endpoint_slice(name="web-1", *endpoints, of="shop/web", ports=None):
+    """A slice on port 8080/TCP unless said otherwise; `endpoints` are Endpoints, or addresses of ready ones."""
+    return EndpointSlice(
+        of.partition("/")[0],
+        name,
+        service=of,
+        uid=f"uid-{name}",
+        ports=tuple(ports or [("", "TCP", 8080)]),
+        endpoints=tuple(Endpoint(one) if isinstance(one, str) else one for one in endpoints),
+    )

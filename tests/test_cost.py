@@ -5,7 +5,8 @@ import pytest
 from ovnk.allocation import Network
 from ovnk.compiler import Compiler
 from ovnk.kube.objects import Node, Pod, Put, Remove, Replace
-from tests.builders import cluster, node, pod
+from ovnk.kube.service_objects import Endpoint, EndpointSlice, Service
+from tests.builders import cluster, endpoint_slice, node, pod, service
 
 
 def loaded(pods, nodes=20):
@@ -47,3 +48,48 @@ def test_one_pod_costs_the_same_in_a_cluster_of_any_size(changes, derivations, f
 def test_one_node_more_costs_the_same_in_a_cluster_of_any_size():
     first, second = (cost(loaded(100, nodes), Put(node("new", number=200))) for nodes in (5, 100))
     assert first == second
+
+
+def with_services(count, nodes=20, **given):
+    """So many Services of ten endpoints each, on so many nodes."""
+    compiler = loaded(0, nodes)
+    services = [service(f"s{i}", f"10.96.{i // 250}.{i % 250}", **given) for i in range(count)]
+    slices = [slice_of(i) for i in range(count)]
+    compiler.apply(Replace(Service, {value.key: value for value in services}))
+    compiler.apply(Replace(EndpointSlice, {value.key: value for value in slices}))
+    compiler.settle()
+    compiler.outputs.northbound.take()
+    return compiler
+
+
+def slice_of(number, ready=10, **given):
+    endpoints = [Endpoint(f"10.244.{n}.{number % 250}", ready=n < ready, node=f"n{n}", **given) for n in range(10)]
+    return endpoint_slice(f"s{number}", *endpoints, of=f"shop/s{number}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "derivations", "facts"),
+    [
+        # the balancer and what may be told of the slice; one row's old value and its new one
+        ([Put(slice_of(1, ready=9))], 2, 2),
+        # the balancer, and what may be told of the Service twice
+        ([Put(service("s1", "10.96.0.1", affinity_s=30))], 3, 2),
+        ([Put(service("s1", "10.96.0.1", load_balancer_ips=("203.0.113.1",)))], 3, 0),
+        ([Put(service("new", "10.96.99.1"))], 3, 2),
+        ([Remove(Service, "shop/s1")], 0, 2),
+    ],
+)
+def test_one_service_costs_the_same_among_any_number(changes, derivations, facts):
+    assert [cost(with_services(count), *changes) for count in (10, 5000)] == [(derivations, facts)] * 2
+
+
+def test_one_endpoint_of_a_local_service_costs_its_node_alone():
+    """Its node's row is gone, and the node joins those without an endpoint: a row, and two references."""
+    change = Put(slice_of(1, ready=9))
+    costs = [cost(with_services(10, nodes, internal_local=True), change) for nodes in (20, 100)]
+    assert costs == [(2, 3)] * 2
+
+
+def test_one_node_more_costs_the_services_that_ask_for_nodes_alone():
+    before, after = (cost(with_services(count), Put(node("new", number=200))) for count in (10, 1000))
+    assert before == after

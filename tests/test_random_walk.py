@@ -8,9 +8,10 @@ from ovnk.contract import PodAllocation
 from ovnk.incremental.desired import Delta
 from ovnk.incremental.graph import Graph
 from ovnk.kube.objects import Namespace, Node, Pod
+from ovnk.kube.service_objects import Endpoint, EndpointSlice, Service
 from ovnk.translate import compile_cluster, key_of, wire
 from ovnk.translate.values import Cluster, NodeSubnets
-from tests.builders import allocation, cluster, namespace, node, pod, subnets
+from tests.builders import allocation, cluster, endpoint_slice, namespace, node, pod, service, subnets
 
 
 def any_input(dice):
@@ -31,13 +32,46 @@ def any_input(dice):
         [
             lambda: cluster(mtu_bytes=dice.choice([None, 1400])),
             lambda: namespace(f"ns{number}", team=dice.choice("ab")),
-            lambda: node(name, addresses=addresses),
+            lambda: node(name, addresses=addresses, zone=dice.choice(["", "eu-1", "eu-2"])),
             lambda: subnets(name, *dice.choice([[v4], [v6], [v4, v6]])),
             lambda: some_pod,
             lambda: some_pod,
             lambda: allocation(some_pod, *dice.choice([ips[0], ips[1], ips[0] + ips[1]])),
+            lambda: any_service(dice, number),
+            lambda: any_slice(dice, number),
+            lambda: any_slice(dice, number),
         ]
     )()
+
+
+def any_service(dice, number):
+    ips = [f"10.96.0.{number}", f"fd00:96::{number}"]
+    return service(
+        f"s{number % 2}",
+        *dice.choice([ips[:1], ips[1:], ips]),
+        ports=dice.sample([("a", "TCP", 80), ("b", "TCP", 81), ("a", "UDP", 80)], dice.randrange(1, 4)),
+        affinity_s=dice.choice([0, 30, 86400]),
+        internal_local=dice.random() < 0.3,
+        external_ips=dice.choice([(), ("203.0.113.1",)]),
+    )
+
+
+def any_slice(dice, number):
+    family = dice.choice(["10.244.0.", "fd00::"])
+    hints = [(), (), ("eu-1",), ("eu-1", "eu-2")]
+    zones, nodes = dice.choice(hints), dice.choice([(), (), ("n0",), ("n1",)])
+    endpoints = [
+        Endpoint(
+            f"{family}{dice.randrange(3, 7)}",
+            *dice.choice([(True, True, False), (False, True, True), (False, False, True), (False, False, False)]),
+            node=f"n{dice.randrange(4)}",
+            zones=zones if dice.random() < 0.9 else (),
+            nodes=nodes if dice.random() < 0.9 else (),
+        )
+        for _ in range(dice.randrange(4))
+    ]
+    ports = dice.sample([("a", "TCP", 8080), ("b", "TCP", 8081), ("a", "UDP", 53)], dice.randrange(1, 4))
+    return endpoint_slice(f"e{dice.randrange(4)}", *endpoints, of=f"shop/s{number % 2}", ports=ports)
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -77,4 +111,4 @@ def applied(facts, delta: Delta):
 def test_every_kind_of_input_is_walked_over():
     dice = random.Random(0)
     kinds = {type(any_input(dice)) for _ in range(300)}
-    assert kinds == {Cluster, Namespace, Node, Pod, NodeSubnets, PodAllocation}
+    assert kinds == {Cluster, Namespace, Node, Pod, NodeSubnets, PodAllocation, Service, EndpointSlice}

@@ -6,8 +6,9 @@ Symmetric sequences do not test "A goes while B still refers to it"; those are w
 import pytest
 
 from ovnk.incremental.graph import Graph
+from ovnk.kube.service_objects import Endpoint
 from ovnk.translate import compile_cluster, wire
-from tests.builders import allocation, cluster, namespace, node, pod, subnets
+from tests.builders import allocation, cluster, endpoint_slice, namespace, node, pod, service, subnets
 from tests.expanders import expansions, place, steps
 
 WEB, DB = pod("web-0"), pod("db-0", node="node-2", uid="uid-db")
@@ -29,7 +30,26 @@ DUAL_STACK = (*ROUTER, ONE, subnets("node-1", *V6), WEB, allocation(WEB, "10.244
 IPV6_ONLY = (*ROUTER, ONE, subnets("node-1", V6[1]), WEB, allocation(WEB, "fd00:10:244:1::3"))
 READDRESSED = (*ROUTER, node("node-1", addresses=("192.168.100.77",)), subnets("node-1"), TWO)
 
+HERE, THERE = Endpoint("10.244.1.3", node="node-1"), Endpoint("10.244.2.3", node="node-2")
+HINTED = [
+    Endpoint("10.244.1.3", node="node-1", zones=("eu-1",), nodes=("node-1",)),
+    Endpoint("10.244.2.3", node="node-2", zones=("eu-2",), nodes=("node-2",)),
+]
+IN_ZONES = (*ROUTER, node("node-1", zone="eu-1"), subnets("node-1"), node("node-2", number=2, zone="eu-2"))
+IN_ZONES = (*IN_ZONES, subnets("node-2", "10.244.2.0/24"))
+NO_ENDPOINTS = (*NODES, service())
+ENDPOINTS = (*NODES, service(), endpoint_slice("web-1", HERE, THERE))
+TWO_SLICES = (*NODES, service(), endpoint_slice("web-1", HERE), endpoint_slice("web-2", THERE, ports=[("", "TCP", 90)]))
+LOCAL = (*NODES, service(internal_local=True), endpoint_slice("web-1", HERE))
+LOCAL_MOVED = (*NODES, service(internal_local=True), endpoint_slice("web-1", THERE))
+NEAR = (*IN_ZONES, service(), endpoint_slice("web-1", *[Endpoint(e.address, zones=e.zones) for e in HINTED]))
+SAME_NODE = (*IN_ZONES, service(), endpoint_slice("web-1", *HINTED))
+TWO_PROTOCOLS = (*NODES, service(ports=[("", "TCP", 80), ("", "UDP", 80)]), endpoint_slice("web-1", HERE))
+
 # A goes while B still refers to it.
+SERVICE_GONE_SLICE_LEFT = (*NODES, endpoint_slice("web-1", HERE, THERE))
+NODE_GONE_ENDPOINTS_LEFT = (*ROUTER, service(internal_local=True), endpoint_slice("web-1", HERE), TWO)
+ZONE_GONE_HINTS_LEFT = (*NODES, *NEAR[5:])
 NODE_GONE_PODS_LEFT = (*ROUTER, WEB, allocation(WEB), TWO, subnets("node-2", "10.244.2.0/24"))
 SUBNETS_GONE_PODS_LEFT = (*ROUTER, ONE, WEB, allocation(WEB))
 ALLOCATION_GONE_POD_LEFT = (*NODES, WEB)
@@ -48,6 +68,13 @@ SEQUENCES = {
     "subnets go before the pods": [PODS, SUBNETS_GONE_PODS_LEFT, PODS],
     "allocation and pod go in either order": [PODS, ALLOCATION_GONE_POD_LEFT, POD_GONE_ALLOCATION_LEFT],
     "the cluster's settings go first": [PODS, ROUTER_GONE_NODES_LEFT],
+    "a Service gets endpoints and loses them": [NODES, NO_ENDPOINTS, ENDPOINTS, TWO_SLICES, NO_ENDPOINTS],
+    "a Service is for nodes, then for all": [ENDPOINTS, LOCAL, LOCAL_MOVED, ENDPOINTS],
+    "hints come and go": [ENDPOINTS, NEAR, SAME_NODE, NEAR, ENDPOINTS],
+    "a protocol comes and goes": [ENDPOINTS, TWO_PROTOCOLS, ENDPOINTS],
+    "the Service goes before its slices": [ENDPOINTS, SERVICE_GONE_SLICE_LEFT, NODES],
+    "the node goes before its endpoints": [LOCAL, NODE_GONE_ENDPOINTS_LEFT, LOCAL],
+    "zones go before the hints": [NEAR, ZONE_GONE_HINTS_LEFT, NEAR],
 }
 
 CASES = [

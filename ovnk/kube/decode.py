@@ -12,13 +12,15 @@ import msgspec
 from msgspec import Struct, field
 
 from ovnk import contract
-from ovnk.kube import wire
-from ovnk.kube.objects import Namespace, Node, NodeNetwork, Pod
+from ovnk.kube import decode_services, wire
+from ovnk.kube.objects import KubeObject, Namespace, Node, NodeNetwork, Pod
 
 NAMESPACES = wire.Resource("/api/v1/namespaces", Namespace)
 NODES = wire.Resource("/api/v1/nodes", Node)
 PODS = wire.Resource("/api/v1/pods", Pod)
 NODE_NETWORKS = wire.Resource(f"/apis/{contract.GROUP}/{contract.VERSION}/{contract.PLURAL}", NodeNetwork)
+
+ZONE_LABEL = "topology.kubernetes.io/zone"
 
 
 def namespace(raw: wire.Json) -> Namespace:
@@ -45,6 +47,7 @@ def node(raw: wire.Json) -> Node:
         uid=metadata.uid or "",
         addresses=tuple(addresses.values()),
         pod_cidrs=_pod_cidrs(raw, spec),
+        zone=sys.intern((metadata.labels or {}).get(ZONE_LABEL, "")),
     )
 
 
@@ -94,11 +97,13 @@ def node_network(raw: wire.Json) -> NodeNetwork:
 
 
 # kind → where it is listed and how it is decoded: what the controller watches, what a manifest may hold
-KINDS: dict[str, tuple[wire.Resource, Callable[[wire.Json], Namespace | Node | Pod | NodeNetwork]]] = {
+KINDS: dict[str, tuple[wire.Resource, Callable[[wire.Json], KubeObject]]] = {
     "Namespace": (NAMESPACES, namespace),
     "Node": (NODES, node),
     "Pod": (PODS, pod),
     "NodeNetwork": (NODE_NETWORKS, node_network),
+    "Service": (decode_services.SERVICES, decode_services.service),
+    "EndpointSlice": (decode_services.ENDPOINT_SLICES, decode_services.endpoint_slice),
 }
 
 

@@ -4,6 +4,8 @@ A status heartbeat decodes to an equal value and stops at the edge. What a featu
 here and in decode.py, nowhere else.
 """
 
+from typing import Protocol
+
 from msgspec import Struct
 
 from ovnk.contract import NodeNetworkSpec
@@ -27,12 +29,16 @@ class Namespace(Struct, frozen=True, gc=False):
 
 
 class Node(Struct, frozen=True, gc=False):
-    """A Node. `addresses` are its InternalIPs, `pod_cidrs` its spec.podCIDRs, both as text, at most one a family."""
+    """A Node. `addresses` are its InternalIPs, `pod_cidrs` its spec.podCIDRs, both as text, at most one a family.
+
+    `zone` is its label topology.kubernetes.io/zone, "" without one.
+    """
 
     name: str
     uid: str = ""
     addresses: tuple[str, ...] = ()
     pod_cidrs: tuple[str, ...] = ()
+    zone: str = ""
 
     @property
     def key(self) -> Key:
@@ -75,8 +81,12 @@ class NodeNetwork(Struct, frozen=True):
         return self.name
 
 
-# What the informer hands on for every kind it watches.
-KubeObject = Namespace | Node | Pod | NodeNetwork
+class KubeObject(Protocol):
+    """What the informer hands on for every kind it watches: a frozen value that knows its key."""
+
+    @property
+    def key(self) -> Key:
+        """The object as "namespace/name", or "name" for what is cluster-scoped."""
 
 
 class Put(Struct, frozen=True):

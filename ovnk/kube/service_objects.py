@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from ovnk.kube.objects import Key
+from ovnk.kube.objects import Key, Labels
 
 
 class ServicePort(Struct, frozen=True, gc=False):
@@ -23,7 +23,9 @@ class Service(Struct, frozen=True, gc=False):
     `cluster_ips`, `external_ips` and `load_balancer_ips` (status.loadBalancer.ingress with ipMode VIP) are canonical
     text. `affinity_s` is sessionAffinityConfig.clientIP.timeoutSeconds, 0 without affinity. `internal_local` and
     `external_local` are the traffic policies Local. `source_ranges` are CIDRs, empty for no restriction.
-    `health_check_node_port` is 0 where there is none.
+    `health_check_node_port` is 0 where there is none. `families` are spec.ipFamilies as numbers. `requested_ips` are
+    the external addresses that the user asks a pool for (annotation ovnk.io/ips, else spec.loadBalancerIP).
+    `created` is the creationTimestamp, whose texts sort by time.
     """
 
     namespace: str
@@ -39,6 +41,11 @@ class Service(Struct, frozen=True, gc=False):
     external_local: bool = False
     source_ranges: tuple[str, ...] = ()
     health_check_node_port: int = 0
+    load_balancer_class: str = ""
+    families: tuple[int, ...] = ()
+    requested_ips: tuple[str, ...] = ()
+    labels: Labels = ()
+    created: str = ""
 
     @property
     def key(self) -> Key:
@@ -65,7 +72,9 @@ class Endpoint(Struct, frozen=True, gc=False):
 class EndpointSlice(Struct, frozen=True):
     """An EndpointSlice of a Service (label kubernetes.io/service-name); `ports` are (name, protocol, number).
 
-    A port without a number, which means all ports, has no place in a load balancer and is left out.
+    A port without a number, which means all ports, has no place in a load balancer and is left out. `service` is ""
+    where the label is missing: then the slice is of no Service. One of addressType FQDN has `fqdn`, and no endpoints,
+    since a load balancer cannot look names up.
     """
 
     namespace: str
@@ -74,6 +83,7 @@ class EndpointSlice(Struct, frozen=True):
     uid: str = ""
     ports: tuple[tuple[str, str, int], ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
+    fqdn: bool = False
 
     @property
     def key(self) -> Key:

@@ -8,6 +8,10 @@ Pod ───┼─▶ pods.demand ─▶ demands      pods.port ─────
        │      ▲ allocator ▼
        │   PodAllocation ─────────────▶ pods.entry ─┐
        └──────────────────────────────▶ nodes.network ──▶ node_networks
+
+Node ─▶ Place ─▶ Zone ────────────────▶ service_groups ─┬─▶ northbound
+Service, EndpointSlice ───────────────▶ services ───────┘
+                                        service_notices ──▶ notices
 """
 
 from collections.abc import Hashable, Iterable
@@ -18,26 +22,28 @@ from ovnk.errors import Conflict
 from ovnk.incremental.desired import Desired
 from ovnk.incremental.graph import Graph
 from ovnk.kube.objects import Namespace, Node, Pod
+from ovnk.kube.service_objects import EndpointSlice, Service
 from ovnk.northbound.facts import Fact, Member, Row
-from ovnk.translate import nodes, pods
-from ovnk.translate.values import CLUSTER, Cluster, NodeSubnets
+from ovnk.translate import nodes, pods, service_groups, service_notices, services
+from ovnk.translate.values import CLUSTER, EVERYWHERE, Cluster, NodeSubnets, Place, Zone
 
 # Whatever may be put into the graph from outside.
-Input = Cluster | Namespace | Node | Pod | NodeSubnets | PodAllocation
+Input = Cluster | Namespace | Node | Pod | NodeSubnets | PodAllocation | Service | EndpointSlice
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Where facts go: into the northbound, to the allocator, and into NodeNetwork objects."""
+    """Where facts go: into the northbound, to the allocator, into NodeNetwork objects, and to the objects' owners."""
 
     northbound: Desired
     demands: Desired
     node_networks: Desired
+    notices: Desired
 
 
 def wire(graph: Graph) -> Outputs:
     """Make the tables and rules of the whole translation in `graph`."""
-    outputs = Outputs(Desired("northbound", identity), Desired("demands"), Desired("node networks"))
+    outputs = Outputs(Desired("northbound", identity), Desired("demands"), Desired("node networks"), Desired("notices"))
     for kind in (Cluster, Namespace, Node, Pod, NodeSubnets, PodAllocation):
         graph.table(kind)
     graph.derive(Node, nodes.demand, into=outputs.demands)
@@ -50,7 +56,24 @@ def wire(graph: Graph) -> Outputs:
     graph.derive(Node, nodes.network, into=outputs.node_networks)
     graph.derive(Pod, pods.port, into=outputs.northbound)
     graph.derive(Pod, pods.entry, into=outputs.node_networks)
+    _wire_services(graph, outputs)
     return outputs
+
+
+def _wire_services(graph: Graph, outputs: Outputs) -> None:
+    graph.table(Place, **{EVERYWHERE: lambda _: (True,)})
+    graph.table(Zone, **{EVERYWHERE: lambda _: (True,)})
+    graph.table(Service, claim=service_notices.claims)
+    graph.table(EndpointSlice, service=lambda one: (one.service,) if one.service else ())
+    graph.derive(Node, service_groups.place, into=Place)
+    graph.derive(Place, service_groups.zone, into=Zone)
+    graph.derive(Cluster, service_groups.cluster_group, into=outputs.northbound)
+    graph.derive(Zone, service_groups.zone_group, into=outputs.northbound)
+    graph.derive(Place, service_groups.switch, into=outputs.northbound)
+    graph.derive(Service, services.load_balancer, into=outputs.northbound)
+    graph.derive(Service, service_notices.affinity, into=outputs.notices)
+    graph.derive(Service, service_notices.overlap, into=outputs.notices)
+    graph.derive(EndpointSlice, service_notices.fqdn, into=outputs.notices)
 
 
 def identity(fact: Fact) -> Hashable | None:

@@ -38,3 +38,8 @@ def family(address_or_cidr: str) -> int:
 def default_prefix(address_or_cidr: str) -> str:
     """The prefix that holds every address of that family."""
     return "::/0" if ":" in address_or_cidr else "0.0.0.0/0"
+
+
+def socket(address: str, port: int) -> str:
+    """An address and a port as OVN and people write them: "10.96.0.1:80", "[fd00::1]:80"."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -12,6 +12,9 @@ CLUSTER_ROUTER = "ovnk-cluster"
 # The owner of rows that any object may cause.
 CLUSTER_OWNER = "cluster"
 
+# The Load_Balancer_Group of the Services that give every client the same endpoints.
+SERVICE_GROUP = "ovnk-services"
+
 # Logical_Router_Policy priorities (0 to 32767, higher first; ovn-nb(5)).
 NODE_ADDRESS_PRIORITY = 1000
 
@@ -59,3 +62,31 @@ def egress_route(node: str, prefix: str) -> str:
 def node_address_policy(node: str, address: str) -> str:
     """The key of the policy that leads to a node's address."""
     return f"{node} {address}"
+
+
+def zone_group(zone: str) -> str:
+    """The Load_Balancer_Group of what nodes of that zone get ("" for nodes without): "ovnk-services@zone:eu-1"."""
+    return f"{SERVICE_GROUP}{in_zone(zone)}"
+
+
+def load_balancer(service: str, protocol: str, place: str = "") -> str:
+    """The Load_Balancer of a Service ("shop/web") for one protocol: "shop/web:tcp".
+
+    Where clients do not all get the same, `place` says whose it is: on_node, in_zone or elsewhere.
+    """
+    return f"{service}:{protocol.lower()}{place}"
+
+
+def on_node(node: str) -> str:
+    """The place that is one node."""
+    return f"@node:{node}"
+
+
+def in_zone(zone: str) -> str:
+    """The place that is all nodes of a zone."""
+    return f"@zone:{zone}"
+
+
+def elsewhere(zone: str) -> str:
+    """The place that is the nodes with nothing of their own, of one zone where zones matter, of all with ""."""
+    return f"@elsewhere:{zone}"

@@ -11,6 +11,9 @@ from ovnk.contract import Management, PodAllocation, SubnetRange
 # The key of the one Cluster there is.
 CLUSTER = "cluster"
 
+# The index that files every value under True: for the few kinds (nodes, zones) that some functions must see all of.
+EVERYWHERE = "everywhere"
+
 
 class Cluster(Struct, frozen=True):
     """The settings of the whole cluster: networks as text, one a family; the MTU only where it is insisted on."""
@@ -25,6 +28,29 @@ class NodeSubnets(Struct, frozen=True):
 
     node: str
     ranges: tuple[SubnetRange, ...]
+
+
+class Place(Struct, frozen=True):
+    """A node that has a switch, and its zone ("" without one): where clients of Services are."""
+
+    node: str
+    zone: str
+
+    @property
+    def key(self) -> str:
+        """The node's name."""
+        return self.node
+
+
+class Zone(Struct, frozen=True):
+    """A zone that some node is in; "" is that of the nodes without one."""
+
+    name: str
+
+    @property
+    def key(self) -> str:
+        """The zone's name."""
+        return self.name
 
 
 class NodeDemand(Struct, frozen=True):
