@@ -56,8 +56,11 @@ def await_nodes_ready(kubeconfig: Path, count: int, timeout_s: float) -> Iterato
                         return
         except HTTPError as error:
             why = f"the API server answers {error.code}"
+        except TimeoutError:
+            # Nothing came any more: what was last seen is what it waits for.
+            continue
         except OSError as error:
-            why = why if ready else f"the API server cannot be reached: {error}"
+            why = f"the API server cannot be reached: {error}"
         time.sleep(AGAIN_S)
 
 

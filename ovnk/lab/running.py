@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ovnk.errors import ConfigError, LabError
-from ovnk.lab import api, first, requirements, state
+from ovnk.lab import api, control, first, requirements, state
 from ovnk.lab.plan import Plan
 from ovnk.lab.state import State
 
@@ -46,9 +46,7 @@ def up(plan: Plan, told: Callable[[Step], None]) -> State:
         lab.write_first_process(launched.process)
     try:
         _await_start(launched, lab, told)
-        nodes = api.await_nodes_ready(lab.kubeconfig, len(plan.nodes), START_S_MAX)
-        for ready, node in enumerate(nodes, 1):
-            told(Step(f"{ready} of {len(plan.nodes)} nodes are Ready: {node}"))
+        _await_ready(lab, len(plan.nodes), told)
     except BaseException:
         down(lab, keep_folder=True)
         raise
@@ -81,6 +79,17 @@ def _end(process: int) -> None:
             await_end(handle)
     finally:
         os.close(handle)
+
+
+def _await_ready(lab: State, count: int, told: Callable[[Step], None]) -> None:
+    try:
+        for ready, node in enumerate(api.await_nodes_ready(lab.kubeconfig, count, START_S_MAX), 1):
+            told(Step(f"{ready} of {count} nodes are Ready: {node}"))
+    except LabError as error:
+        daemons = control.ask(lab.control_socket, do="status")["daemons"]
+        died = [f"{daemon['name']} ({daemon['last_exit']})" for daemon in daemons if daemon["last_exit"]]
+        what = f"; died meanwhile: {', '.join(died)}" if died else ""
+        raise LabError(f"{error}{what}; the logs are in {lab.log('supervisor').parent}") from error
 
 
 def _await_start(launched: first.Launched, lab: State, told: Callable[[Step], None]) -> None:
