@@ -114,8 +114,8 @@ def _pod_restarts(value: Object) -> str:
 
 
 def _node_status(value: Object) -> str:
-    ready = next((one for one in _status(value).get("conditions") or () if one["type"] == "Ready"), None)
-    words = ["Unknown" if ready is None else "Ready" if ready["status"] == "True" else "NotReady"]
+    ready = next((one for one in _status(value).get("conditions") or () if one.get("type") == "Ready"), None)
+    words = ["Unknown" if ready is None else "Ready" if ready.get("status") == "True" else "NotReady"]
     if _spec(value).get("unschedulable"):
         words.append("SchedulingDisabled")
     return ",".join(words)
@@ -129,7 +129,7 @@ def _node_roles(value: Object) -> str:
 
 def _node_address(kind: str) -> Cell:
     def cell(value: Object) -> str:
-        found = [one["address"] for one in _status(value).get("addresses") or () if one["type"] == kind]
+        found = [one.get("address", "") for one in _status(value).get("addresses") or () if one.get("type") == kind]
         return found[0] if found else "<none>"
 
     return cell
@@ -239,7 +239,7 @@ def _job_completions(value: Object) -> str:
 
 def _job_status(value: Object) -> str:
     for one in _status(value).get("conditions") or ():
-        if one["status"] == "True" and one["type"] in ("Complete", "Failed", "Suspended"):
+        if one.get("status") == "True" and one.get("type") in ("Complete", "Failed", "Suspended"):
             return str(one["type"])
     return "Running"
 

@@ -5,6 +5,7 @@ from a request. Rules about values (names, ports, immutable fields) are validati
 """
 
 import re
+from functools import cache
 from typing import Any, Final
 
 from ovnk.lab.apiserver.schemas import Schema
@@ -19,6 +20,32 @@ def decode(schema: Schema, value: dict[str, Any], unknown: list[str]) -> None:
     quantities become strings. Raises WrongType.
     """
     _object(schema, value, "", unknown)
+
+
+def missing(schema: Schema, value: dict[str, Any]) -> list[str]:
+    """The paths of fields that must be there and are not, outside status, which its writers may fill as they like."""
+    found: list[str] = []
+    _missing(schema, {key: item for key, item in value.items() if key != "status"}, "", found)
+    return found
+
+
+def _missing(schema: Schema, value: Any, path: str, found: list[str]) -> None:
+    if isinstance(value, dict):
+        found.extend(f"{path}.{name}" if path else name for name in schema.required if name not in value)
+        for key, item in value.items():
+            child = schema.of(key)
+            if child is not None and _demands(child):
+                _missing(child, item, f"{path}.{key}" if path else key, found)
+    elif isinstance(value, list) and schema.items is not None:
+        for index, item in enumerate(value):
+            _missing(schema.items, item, f"{path}[{index}]", found)
+
+
+@cache
+def _demands(schema: Schema) -> bool:
+    """Whether anything at or below a place in a built-in object must be there: most of it need not be looked at."""
+    below = [*schema.properties.values(), *(one for one in (schema.values, schema.items) if one is not None)]
+    return bool(schema.required) or any(_demands(child) for child in below)
 
 
 def _object(schema: Schema, value: dict[str, Any], path: str, unknown: list[str]) -> None:

@@ -39,7 +39,10 @@ def status_of(definition: Object, others: list[Kind], now: str) -> Object:
         ]
     storage = next(version["name"] for version in spec["versions"] if version.get("storage"))
     stored = before.get("storedVersions") or []
-    since = {(one["type"], one["status"]): one["lastTransitionTime"] for one in before.get("conditions") or ()}
+    since = {
+        (one.get("type"), one.get("status")): one.get("lastTransitionTime", now)
+        for one in before.get("conditions") or ()
+    }
     return {
         "acceptedNames": names if not taken else before.get("acceptedNames", {"plural": "", "kind": ""}),
         "conditions": [

@@ -15,6 +15,7 @@ import orjson
 
 from ovnk.lab.apiserver import (
     bodies,
+    decoding,
     defaults,
     definitions,
     deletion,
@@ -87,7 +88,9 @@ class Operations:
         if self.store.get(kind.storage, namespace, metadata["name"]) is not None:
             raise status.already_exists(kind, metadata["name"])
         manager = Manager(write.manager, "Update", kind.api_version)
-        metadata["managedFields"] = ownership.written(ownership.created(schemas.of(kind), value, manager, now))
+        metadata["managedFields"] = ownership.written(
+            ownership.created(representation.storage_schema(kind), value, manager, now)
+        )
         return self._add(kind, value, write)
 
     def update(self, kind: Kind, namespace: str, name: str, body: Object, write: Write) -> Stored:
@@ -160,7 +163,7 @@ class Operations:
         value["spec"] = {**value["spec"], "nodeName": node}
         if annotations:
             value["metadata"]["annotations"] = {**(value["metadata"].get("annotations") or {}), **annotations}
-        conditions = [one for one in value["status"].get("conditions") or () if one["type"] != "PodScheduled"]
+        conditions = [one for one in value["status"].get("conditions") or () if one.get("type") != "PodScheduled"]
         scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": timestamp()}
         value["status"] = {**value["status"], "conditions": [*conditions, scheduled]}
         self._put(PODS, value, write.dry_run)
@@ -180,6 +183,10 @@ class Operations:
             structural.default(schemas.of(kind), value)
 
     def _causes(self, kind: Kind, old: Object | None, new: Object) -> list[status.Cause]:
+        if kind.definition:
+            missing = decoding.missing(representation.storage_schema(kind), new)
+            if missing:
+                return [status.required(path) for path in missing]
         causes = validation.validate(kind, new) if old is None else validation.validate_update(kind, old, new)
         if kind.custom:
             causes.extend(structural.validate(schemas.of(kind), new))
@@ -264,7 +271,9 @@ class Operations:
             raise status.invalid(kind, name, causes)
         if managers is None:
             manager = Manager(write.manager, "Update", kind.api_version, write.subresource)
-            managers = ownership.updated(schemas.of(kind), managers_before, old, new, manager, timestamp())
+            managers = ownership.updated(
+                representation.storage_schema(kind), managers_before, old, new, manager, timestamp()
+            )
         metadata["managedFields"] = ownership.written(managers)
         if not metadata["managedFields"]:
             del metadata["managedFields"]

@@ -87,7 +87,7 @@ class Registry:
 def established(definition: dict[str, Any]) -> bool:
     """Whether a CustomResourceDefinition's status says that it is served."""
     conditions = (definition.get("status") or {}).get("conditions") or ()
-    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
+    return any(one.get("type") == "Established" and one.get("status") == "True" for one in conditions)
 
 
 def custom_kinds(definition: dict[str, Any]) -> list[Kind]:

@@ -4,12 +4,13 @@ Conversion between a custom resource's versions is "None": only apiVersion chang
 """
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
-from ovnk.lab.apiserver import events
+from ovnk.lab.apiserver import events, schemas
 from ovnk.lab.apiserver.kinds import Kind
+from ovnk.lab.apiserver.schemas import Schema
 from ovnk.lab.apiserver.store import Stored
 
 Object = dict[str, Any]
@@ -27,6 +28,14 @@ def encoded(kind: Kind, stored: Stored) -> bytes:
     if stored.value["apiVersion"] == kind.api_version:
         return stored.encoded
     return _converted(kind, stored)[1]
+
+
+def storage_schema(kind: Kind) -> Schema:
+    """The schema of the form in which the kind's objects are stored."""
+    return schemas.definition(_CORE_EVENT) if kind.group == "events.k8s.io" else schemas.of(kind)
+
+
+_CORE_EVENT: Final = "io.k8s.api.core.v1.Event"
 
 
 def to_storage(kind: Kind, shown: Object) -> Object:

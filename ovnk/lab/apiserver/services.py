@@ -135,13 +135,13 @@ class ServiceAddresses:
                 if port.get("nodePort") in kept:
                     port.pop("nodePort", None)
             return []
-        old_ports = {(port["protocol"], port["port"]): port.get("nodePort") for port in before.get("ports") or ()}
+        old_ports = {(port["protocol"], port.get("port")): port.get("nodePort") for port in before.get("ports") or ()}
         mine = {(protocol, number) for (protocol, _), number in old_ports.items()}
         causes: list[Cause] = []
         taken: set[tuple[str, int]] = {(port["protocol"], port["nodePort"]) for port in ports if port.get("nodePort")}
         for index, port in enumerate(ports):
             protocol, field = port["protocol"], f"spec.ports[{index}].nodePort"
-            number = port.get("nodePort") or old_ports.get((protocol, port["port"]))
+            number = port.get("nodePort") or old_ports.get((protocol, port.get("port")))
             if not number:
                 number = next(self._free_ports(protocol, taken), None)
                 if number is None:
