@@ -5,8 +5,9 @@
                            └──── back-off (per key) ◀─┘  unless something newer is there already
 
 One delivery a key at a time, so writes to one object keep their order; what is put meanwhile replaces what waits. The
-first goes at once, the next of the same key not before `pause_s` have passed: so a burst costs few writes and a lone
-change waits for nothing. A key that waits holds no worker. It does not know what an item is.
+first goes at once, the next of the same key when `pause_s` have passed or nothing at all was put for QUIET_S: so a
+burst costs few writes, the pause does not outlast it, and a lone change waits for nothing. A key that waits holds no
+worker. It does not know what an item is.
 """
 
 import asyncio
@@ -20,6 +21,8 @@ from ovnk.kube.client import ApiError
 
 log = structlog.get_logger()
 
+# Nothing was put for so long: a burst is over. Longer than the controller's pause between two turns of a burst.
+QUIET_S = 0.05
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MOST_S = 10.0
 
@@ -38,6 +41,9 @@ class Outbox(Generic[K, T]):
         self._backoffs: dict[K, Backoff] = {}
         self._under_way = 0
         self._epoch = 0
+        # When the keys that were delivered just now may be delivered again, the earliest first.
+        self._resting: dict[K, float] = {}
+        self._put_at = 0.0
         self.failure: ApiError | None = None
 
     def __len__(self) -> int:
@@ -47,6 +53,7 @@ class Outbox(Generic[K, T]):
     def put(self, key: K, item: T) -> None:
         """Have this delivered, in place of what may still wait under the key."""
         self._latest[key] = item
+        self._put_at = asyncio.get_running_loop().time()
         if key not in self._active:
             self._active.add(key)
             self._ready.put_nowait(key)
@@ -92,9 +99,31 @@ class Outbox(Generic[K, T]):
                     log.info("writing again")
                     self.failure = None
                 self._backoffs.pop(key, None)
-                loop.call_later(self._pause_s, self._ready.put_nowait, key)
+                self._rest(key)
             finally:
                 self._under_way -= 1
+
+    def _rest(self, key: K) -> None:
+        """Leave the key alone until its pause is over or all is quiet. One timer serves all: they rest equally long."""
+        loop = asyncio.get_running_loop()
+        self._resting[key] = loop.time() + self._pause_s
+        if len(self._resting) == 1:
+            loop.call_at(self._next_due(), self._end_rests)
+
+    def _end_rests(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        quiet = now >= self._put_at + QUIET_S
+        for key, due in list(self._resting.items()):
+            if due > now and not quiet:
+                break
+            del self._resting[key]
+            self._ready.put_nowait(key)
+        if self._resting:
+            loop.call_at(self._next_due(), self._end_rests)
+
+    def _next_due(self) -> float:
+        return min(next(iter(self._resting.values())), self._put_at + QUIET_S)
 
     def _done(self, key: K) -> None:
         self._active.discard(key)

@@ -241,8 +241,8 @@ def test_what_waits_is_forgotten_when_the_lease_is_lost(tmp_path: Path) -> None:
 def test_burst_on_one_node_is_few_writes_and_its_last_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The writes of a pause are one; it begins with the first write, which waits for nothing."""
-    monkeypatch.setattr(status, "PAUSE_S", 0.5)
+    """The first waits for nothing, and the last not for the end of the pause but for the burst's."""
+    monkeypatch.setattr(status, "PAUSE_S", 60.0)
 
     async def case() -> None:
         async with writing(tmp_path) as (objects, one):
@@ -252,5 +252,22 @@ def test_burst_on_one_node_is_few_writes_and_its_last_is_written(
                 await asyncio.sleep(0)
             await objects.until(lambda: objects.objects[f"{PATH}/n1"]["spec"].get("mtuBytes") == 1099)
             assert len(objects.writes) == 2
+
+    run(case())
+
+
+def test_burst_that_lasts_is_written_once_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "PAUSE_S", 0.05)
+    monkeypatch.setattr(outbox, "QUIET_S", 60.0)
+
+    async def case() -> None:
+        async with writing(tmp_path) as (objects, one):
+            base = await one.write("n1", spec())
+            for mtu_bytes in (1001, 1002, 1003):
+                one.writer.submit(Write("n1", spec(mtu_bytes=mtu_bytes), base))
+                await objects.until(
+                    lambda mtu_bytes=mtu_bytes: objects.objects[f"{PATH}/n1"]["spec"].get("mtuBytes") == mtu_bytes
+                )
+            assert len(objects.writes) == 4
 
     run(case())
