@@ -117,7 +117,9 @@ class Kubelet:
             try:
                 await self._register() if told is None else None
                 path = f"/api/v1/nodes/{self.settings.node}/status"
-                body = {"status": new}
+                # Addresses are merged by type, so that of two InternalIPs one would be lost: kubelet's patch says the
+                # same (component-helpers, node/util PatchNodeStatus).
+                body = {"status": new | {"addresses": [*new["addresses"], {"$patch": "replace"}]}}
                 await self.client.request("PATCH", path, body=body, content_type=STRATEGIC_MERGE_PATCH)
             except ApiError as error:
                 log.warning("node not told", why=str(error))
