@@ -12,11 +12,12 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ovnk.lab import control, enter, kubectl, running, state
+from ovnk.lab import api, control, enter, kubectl, running, state
 from ovnk.lab.state import State
 
 Object = dict[str, Any]
@@ -65,27 +66,32 @@ class Lab:
 
     def pods(self, selector: str = "") -> dict[str, Object]:
         """The pods there are, by "namespace/name"."""
-        found = self.get("pods", "--all-namespaces", f"--selector={selector}")["items"]
+        found = api.get(self.kubeconfig, f"/api/v1/pods?labelSelector={urllib.parse.quote(selector)}")["items"]
         return {f"{pod['metadata']['namespace']}/{pod['metadata']['name']}": pod for pod in found}
 
-    def wait_ready(self, pods: str | Iterable[str], timeout: float = 60) -> dict[str, Object]:
-        """The pods ("namespace/name", or what a selector such as "app=web" finds) once all of them are Ready."""
-        if isinstance(pods, str) and "/" not in pods:
-            self.wait_until(lambda: self.pods(pods), f"a pod with {pods}", timeout)
-            self.kubectl(
-                "wait", "pods", "--all-namespaces", "--for=condition=Ready", f"--selector={pods}",
-                f"--timeout={timeout:.0f}s", timeout=timeout + 10,
-            )  # fmt: skip
-            return self.pods(pods)
-        wanted = [pods] if isinstance(pods, str) else list(pods)
-        for one in wanted:
-            namespace, _, name = one.partition("/")
-            self.kubectl(
-                "wait", f"pod/{name}", f"--namespace={namespace}", "--for=condition=Ready", f"--timeout={timeout:.0f}s",
-                timeout=timeout + 10,
-            )  # fmt: skip
-        there = self.pods()
-        return {one: there[one] for one in wanted}
+    def wait_ready(self, pods: str | Iterable[str], timeout: float = 60, count: int | None = None) -> dict[str, Object]:
+        """The pods ("namespace/name", or what a selector such as "app=web" finds) once all of them are Ready.
+
+        `count` is how many a selector must find; without it, at least one. Not by `kubectl wait`: it asks for each pod
+        by itself, five a second at most.
+        """
+        by_selector = isinstance(pods, str) and "/" not in pods
+        wanted = {pods} if isinstance(pods, str) else set(pods)
+        found: dict[str, Object] = {}
+
+        def ready() -> bool:
+            there = self.pods(str(pods) if by_selector else "")
+            found.clear()
+            found.update(there if by_selector else {key: pod for key, pod in there.items() if key in wanted})
+            enough = len(found) == count if count is not None else bool(found)
+            return all(map(is_ready, found.values())) and (enough if by_selector else len(found) == len(wanted))
+
+        try:
+            self.wait_until(ready, f"pods {pods} Ready", timeout)
+        except AssertionError as error:
+            states = {key: pod.get("status", {}).get("conditions") for key, pod in found.items() if not is_ready(pod)}
+            raise AssertionError(f"{error}: {json.dumps(states)}") from None
+        return found
 
     def exec(
         self,
@@ -166,6 +172,12 @@ class Lab:
             yield entrance.enter
         finally:
             entrance.close()
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether a pod's (or a node's) condition Ready is True."""
+    conditions = pod.get("status", {}).get("conditions") or ()
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
 @contextlib.contextmanager
