@@ -44,6 +44,16 @@ async def watch(probe: Mapping[str, Any], target: Target, changed: Callable[[boo
         await asyncio.sleep(probe.get("periodSeconds") or PERIOD_S)
 
 
+async def first_success(probe: Mapping[str, Any], target: Target, failed: Callable[[], None]) -> None:
+    """Probe until the container answers well; `failed` is called when it has failed too often."""
+    reached = asyncio.Event()
+    watching = asyncio.create_task(watch(probe, target, lambda good: reached.set() if good else failed()))
+    try:
+        await reached.wait()
+    finally:
+        watching.cancel()
+
+
 async def once(probe: Mapping[str, Any], target: Target) -> bool:
     """Whether the container answers as the probe wants it. A probe of a kind not known here succeeds."""
     try:

@@ -9,9 +9,6 @@ each other.
 
 import asyncio
 import contextlib
-import signal
-import time
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +16,8 @@ from typing import Any
 import structlog
 
 from ovnk.kube.client import ApiError, Client
-from ovnk.lab.kubelet import containers, probes, sandbox, status
-from ovnk.lab.kubelet.builtin import Identity
-from ovnk.lab.kubelet.containers import Running
+from ovnk.lab.kubelet import keeper, sandbox, status
+from ovnk.lab.kubelet.keeper import Keeper, Surroundings
 from ovnk.lab.kubelet.plugin import PluginError
 from ovnk.lab.kubelet.sandbox import Folders, Sandbox
 from ovnk.lab.kubelet.status import Container, Known
@@ -31,11 +27,6 @@ log = structlog.get_logger()
 Object = dict[str, Any]
 
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
-GRACE_S = 30
-# kubelet's: the first restart is at once, then 10 s, doubled up to 5 minutes, forgotten after 10 minutes of running.
-BACK_OFF_S_FIRST = 10.0
-BACK_OFF_S_MAX = 300.0
-BACK_OFF_FORGOTTEN_S = 600.0
 STATUS_AGAIN_S = 1.0
 
 
@@ -67,7 +58,7 @@ class Worker:
         self.known = Known(initial, regular, host_ips=node.ips, started=status.timestamp())
         for container in self.known.regular if self.known.initial else ():
             container.wait("PodInitializing")
-        self._running: dict[str, Running] = {}
+        self._keepers: list[Keeper] = []
         self._deleted, self._gone, self._dirty = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._told: Object | None = None
         # Finished before this kubelet came: nothing is run again, and its status is not ours to compute.
@@ -116,16 +107,22 @@ class Worker:
         await self._create_sandbox()
         self.known.sandbox = True
         self._dirty.set()
-        for spec, container in zip(self.pod["spec"].get("initContainers") or (), self.known.initial, strict=True):
-            policy = "Never" if self._policy == "Never" else "OnFailure"
-            await self._keep(spec, container, policy)
-            if container.exit_code != 0:
+        around = self._surroundings()
+        initial, regular = (
+            [Keeper(spec, container, around) for spec, container in zip(specs, statuses, strict=True)]
+            for specs, statuses in (
+                (self.pod["spec"].get("initContainers") or (), self.known.initial),
+                (self.pod["spec"]["containers"], self.known.regular),
+            )
+        )
+        self._keepers = [*initial, *regular]
+        for one in initial:
+            await one.keep("Never" if self._policy == "Never" else "OnFailure")
+            if one.status.exit_code != 0:
                 break
         else:
             self.known.initialized = True
-            specs = self.pod["spec"]["containers"]
-            tasks = [self._keep(s, c, self._policy) for s, c in zip(specs, self.known.regular, strict=True)]
-            await asyncio.gather(*tasks)
+            await asyncio.gather(*(one.keep(self._policy) for one in regular))
         # As kubelet does, the network of a pod that is through is given back before the pod is deleted.
         await self._remove_sandbox()
         self._dirty.set()
@@ -155,159 +152,12 @@ class Worker:
         self.known.sandbox = False
         self.sandbox.forget(self.node.folders)
 
-    async def _keep(self, spec: Object, container: Container, policy: str) -> None:
-        """Run a container, again as the policy says; ends when it is not to be run again."""
-        back_off_s = 0.0
-        while True:
-            begun = time.monotonic()
-            await self._run(spec, container)
-            self._dirty.set()
-            if policy == "Never" or (policy == "OnFailure" and container.exit_code == 0):
-                return
-            if time.monotonic() - begun > BACK_OFF_FORGOTTEN_S:
-                back_off_s = 0.0
-            container.last = container.state
-            if back_off_s:
-                message = f"back-off {back_off_s:.0f}s restarting failed container={container.name}"
-                container.wait("CrashLoopBackOff", message)
-                self._dirty.set()
-                await asyncio.sleep(back_off_s)
-            container.restarts += 1
-            back_off_s = min(back_off_s * 2, BACK_OFF_S_MAX) or BACK_OFF_S_FIRST
-
-    async def _run(self, spec: Object, container: Container) -> None:
-        """Run a container once, to its end."""
-        network = self.sandbox.network
-        known = self._fields()
-        variables = containers.variables(spec, self.pod, known)
-        variables = {"HOSTNAME": self.name, **variables}
-        command = [containers.expanded(text, variables) for text in spec.get("command") or ()]
-        identity = f"lab://{self.uid}/{container.name}/{container.restarts}"
-        try:
-            running: Running
-            if command:
-                command += [containers.expanded(text, variables) for text in spec.get("args") or ()]
-                log_file = self._log_folder / f"{container.name}.log"
-                folder = spec.get("workingDir") or ""
-                running = containers.start_process(command, network, self.name, variables, folder, log_file)
-                self.sandbox.started(running.process, self.node.folders)
-            else:
-                who = Identity(self.namespace, self.name, self.node.name, container.name)
-                running = await containers.start_builtin(who, containers.ports(spec), network)
-        except OSError as error:
-            container.end(128, "StartError", f"cannot be started: {error}")
-            return
-        self._running[container.name] = running
-        container.run(identity)
-        watching = asyncio.create_task(self._probe(spec, container, running, variables))
-        self._dirty.set()
-        try:
-            code = await running.wait()
-        finally:
-            watching.cancel()
-        del self._running[container.name]
-        container.end(code)
-
-    async def _probe(self, spec: Object, container: Container, running: Running, variables: Mapping[str, str]) -> None:
-        """The startup probe first, then readiness and liveness; without a probe a container is at once what it asks."""
-
-        def execute(command: list[str]) -> Awaitable[int]:
-            return containers.run_to_end(command, self.sandbox.network, self.name, variables)
-
-        named = {port["name"]: port["containerPort"] for port in spec.get("ports") or () if "name" in port}
-        target = probes.Target(self.known.ips[0] if self.known.ips else "", named, execute)
-        ready_by_probe = "readinessProbe" in spec
-
-        def set_started(good: bool) -> None:
-            if good:
-                container.started = True
-                container.ready = not ready_by_probe
-                self._dirty.set()
-            else:
-                self._kill(container, running, "startup")
-
-        def set_ready(good: bool) -> None:
-            container.ready = good
-            self._dirty.set()
-
-        def set_alive(good: bool) -> None:
-            if not good:
-                self._kill(container, running, "liveness")
-
-        if "startupProbe" in spec:
-            await self._watch_until(spec["startupProbe"], target, set_started, lambda: container.started)
-        else:
-            set_started(True)
-        async with asyncio.TaskGroup() as tasks:
-            if ready_by_probe:
-                tasks.create_task(probes.watch(spec["readinessProbe"], target, set_ready))
-            if "livenessProbe" in spec:
-                tasks.create_task(probes.watch(spec["livenessProbe"], target, set_alive))
-
-    async def _watch_until(
-        self, probe: Object, target: probes.Target, changed: Callable[[bool], None], done: Callable[[], bool]
-    ) -> None:
-        reached = asyncio.Event()
-
-        def told(good: bool) -> None:
-            changed(good)
-            if done():
-                reached.set()
-
-        watching = asyncio.create_task(probes.watch(probe, target, told))
-        try:
-            await reached.wait()
-        finally:
-            watching.cancel()
-
-    def _kill(self, container: Container, running: Running, probe: str) -> None:
-        log.info(
-            "container failed its probe", pod=f"{self.namespace}/{self.name}", container=container.name, probe=probe
-        )
-        self._stopping = asyncio.create_task(self._stop(running, self._grace_s))
-
-    async def _stop(self, running: Running, grace_s: float) -> None:
-        """SIGTERM, and SIGKILL after the grace."""
-        if grace_s > 0:
-            running.signal(signal.SIGTERM)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(grace_s):
-                    await running.wait()
-                    return
-        running.signal(signal.SIGKILL)
-        await running.wait()
-
     async def _end(self) -> None:
         """End the pod's containers within its grace, and give its sandbox back."""
-        grace_s = 0 if self._gone.is_set() else self._grace_s
-        ending = dict(self._running)
-        specs = {
-            spec["name"]: spec for kind in ("initContainers", "containers") for spec in self.pod["spec"].get(kind) or ()
-        }
-        await asyncio.gather(*(self._end_one(specs[name], running, grace_s) for name, running in ending.items()))
-        for container in (*self.known.initial, *self.known.regular):
-            if container.name in ending:
-                container.end(await ending[container.name].wait())
-            elif container.exit_code is None:
-                container.end(137, "ContainerStatusUnknown", "it was not running when the pod was deleted")
-        self._running.clear()
+        grace_s = 0 if self._gone.is_set() else keeper.grace_s(self.pod)
+        await asyncio.gather(*(one.end(grace_s) for one in self._keepers))
         self.known.deleted = True
         await self._remove_sandbox()
-
-    async def _end_one(self, spec: Object, running: Running, grace_s: float) -> None:
-        hook = (spec.get("lifecycle") or {}).get("preStop") or {}
-        begun = time.monotonic()
-        if grace_s > 0 and hook:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(grace_s):
-                    if "sleep" in hook:
-                        await asyncio.sleep(hook["sleep"].get("seconds", 0))
-                    elif "exec" in hook:
-                        command = hook["exec"].get("command") or []
-                        await containers.run_to_end(command, self.sandbox.network, self.name, {})
-        # A hook that took all the grace leaves the container two seconds (kubelet's minimum).
-        left_s = max(grace_s - (time.monotonic() - begun), 2.0) if grace_s > 0 else 0.0
-        await self._stop(running, left_s)
 
     async def _delete_object(self) -> None:
         """Delete the API object for good: nothing of the pod is left on the node."""
@@ -369,17 +219,26 @@ class Worker:
         with contextlib.suppress(ApiError):
             await self.node.client.request("POST", f"/api/v1/namespaces/{self.namespace}/events", body=event)
 
-    def _fields(self) -> dict[str, str]:
-        """Fields of the downward API that only the kubelet knows."""
-        ips = list(self.known.ips)
-        return {
+    def _surroundings(self) -> Surroundings:
+        ips, node = list(self.known.ips), self.node
+        fields = {
             "status.podIP": ips[0] if ips else "",
             "status.podIPs": ",".join(ips),
-            "status.hostIP": self.node.ips[0],
-            "status.hostIPs": ",".join(self.node.ips),
-            "spec.nodeName": self.node.name,
+            "status.hostIP": node.ips[0],
+            "status.hostIPs": ",".join(node.ips),
+            "spec.nodeName": node.name,
             "spec.serviceAccountName": self.pod["spec"].get("serviceAccountName") or "default",
         }
+        return Surroundings(
+            self.pod,
+            node.name,
+            self.sandbox.network,
+            fields["status.podIP"],
+            fields,
+            self._log_folder,
+            started=lambda process: self.sandbox.started(process, node.folders),
+            changed=self._dirty.set,
+        )
 
     @property
     def _path(self) -> str:
@@ -394,14 +253,6 @@ class Worker:
     def _policy(self) -> str:
         policy: str = self.pod["spec"].get("restartPolicy") or "Always"
         return policy
-
-    @property
-    def _grace_s(self) -> float:
-        metadata, spec = self.pod["metadata"], self.pod["spec"]
-        grace = metadata.get("deletionGracePeriodSeconds")
-        if grace is None:
-            grace = spec.get("terminationGracePeriodSeconds")
-        return float(GRACE_S if grace is None else grace)
 
 
 def _finished(pod: Object) -> bool:
