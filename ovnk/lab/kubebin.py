@@ -195,6 +195,8 @@ def _api_server(
         "service-account-signing-key-file": folder / "accounts.key",
         "service-cluster-ip-range": ",".join(service_cidrs),
         "allow-privileged": "true",
+        # for kubectl exec and logs: a lab's node names are in no DNS
+        "kubelet-preferred-address-types": "InternalIP",
         "profiling": "false",
     }
     if addresses.advertise:
