@@ -36,6 +36,7 @@ def up(
     encap: Annotated[plan.Encapsulation, typer.Option(help="The tunnels between nodes.")] = plan.Encapsulation.GENEVE,
     ip_family: Annotated[plan.Family, typer.Option(help="Addresses of nodes, pods and services.")] = plan.Family.IPV4,
     controllers: Annotated[int, typer.Option(min=1, help="One leads, the others stand by.")] = 1,
+    pod_cidrs: Annotated[bool, typer.Option(help="Nodes register with spec.podCIDRs of their own.")] = False,
     kube_bin: Annotated[
         Path | None, typer.Option(help="A folder with real Kubernetes programs to use; else KUBEBUILDER_ASSETS.")
     ] = None,
@@ -53,6 +54,7 @@ def up(
         kubebin.found(kube_bin, os.environ),
         state_file.absolute() if state_file else None,
         controllers,
+        pod_cidrs,
     )
     begun = time.monotonic()
     with say.status("starting") as status:

@@ -67,7 +67,7 @@ def run(state: State, target: str, command: Sequence[str]) -> NoReturn:
     sys.stdout.flush()
     try:
         entrance.enter()
-        os.execvpe(command[0], list(command), environment())
+        os.execvpe(command[0], list(command), environment({"KUBECONFIG": str(state.inner_kubeconfig)}))
     except FileNotFoundError as error:
         print(f"ovnk: {command[0]}: {error.strerror}", file=sys.stderr)
         sys.exit(COMMAND_NOT_FOUND)

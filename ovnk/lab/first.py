@@ -21,6 +21,8 @@ from ovnk.lab.state import State
 from ovnk.lab.supervisor import Daemon, Supervisor
 
 CONTROLLER_HTTP_PORT = 10256
+# A real kube-apiserver on a busy machine.
+START_S_MAX = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,12 @@ def launch(plan: Plan, state: State, api_socket: int) -> Launched:
         # This process makes the namespaces; its child is the first process in them.
         try:
             os.setsid()
-            _new_namespaces()
+            own_users = _new_namespaces()
             if process := os.fork():
                 os.write(identity_in, str(process).encode())
                 os._exit(0)
             os.close(progress_out)
-            _run(plan, state, api_socket, progress_in)
+            _run(plan, state, api_socket, progress_in, own_users)
         except BaseException as error:
             traceback.print_exc()
             os.write(progress_in, json.dumps({"failed": str(error)}).encode() + b"\n")
@@ -58,19 +60,20 @@ def launch(plan: Plan, state: State, api_socket: int) -> Launched:
     return Launched(int(identity) if identity else 0, progress_out)
 
 
-def _new_namespaces() -> None:
+def _new_namespaces() -> bool:
+    """Make the namespaces for the next child; whether one of them is a user namespace, which root needs not."""
     flags = linux.NEW_MOUNTS | linux.NEW_PROCESSES | linux.NEW_NETWORK | linux.NEW_HOST_NAME
     user, group = os.geteuid(), os.getegid()
     if user == 0:
         linux.unshare(flags)
-        return
+        return False
     linux.unshare(flags | linux.NEW_USERS)
     for file, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
         Path(f"/proc/self/{file}").write_text(text)
+    return True
 
 
-def _run(plan: Plan, state: State, api_socket: int, progress: int) -> None:
-    own_users = os.geteuid() == 0 and Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]
+def _run(plan: Plan, state: State, api_socket: int, progress: int, own_users: bool) -> None:
     _detach(state, {api_socket, progress})
     linux.mount("none", Path("/"), flags=linux.MOUNT_RECURSIVE | linux.MOUNT_PRIVATE)
     linux.mount("proc", Path("/proc"), "proc")
@@ -105,43 +108,22 @@ class _Lab:
 
     def start(self, api_socket: int) -> None:
         """Start everything; returns when all daemons run, which is before the nodes are Ready."""
-        plan, state, supervisor = self.plan, self.state, self.supervisor
         self.tell(step="network")
         central = self.places["central"] = places.here("central")
-        outside = self.places["outside"] = places.found("outside", state.folder)
-        nodes = [places.found(name, state.folder) for name in plan.nodes]
+        outside = self.places["outside"] = places.found("outside", self.state.folder)
+        nodes = [places.found(name, self.state.folder) for name in self.plan.nodes]
         self.places |= {f"node/{place.name}": place for place in nodes}
-        fabric.build(plan, central, outside, nodes)
+        fabric.build(self.plan, central, outside, nodes)
         self.tell(step="OVN and Open vSwitch")
         self._databases(central, nodes)
-        supervisor.start(daemons.northd(state, central))
+        self.supervisor.start(daemons.northd(self.state, central))
         for place in nodes:
-            supervisor.start(daemons.vswitchd(plan, place))
-        # Importing takes a second of one core; Open vSwitch and OVN start beside it.
+            self.supervisor.start(daemons.vswitchd(self.plan, place))
+        # What the Python daemons import takes a second of one core; Open vSwitch and OVN start beside it.
         self.tell(step="API server")
-        from ovnk.lab import control_plane, programs
-
-        for daemon in (
-            control_plane.real(plan, state, central, api_socket, plan.kube_bin)
-            if plan.kube_bin
-            else control_plane.embedded(plan, state, central, api_socket)
-        ):
-            supervisor.start(daemon)
-        self.tell(step="controllers and nodes")
-        if wanted := control_plane.controllers_wanted(plan):
-            supervisor.start(Daemon("controllers", central, programs.controllers(state, wanted)))
-        supervisor.until(supervisor.settled, "the nodes' underlay and the API server")
-        for place in nodes:
-            supervisor.start(Daemon(f"{place.name}/kubelet", place, programs.kubelet(plan, state, place.name)))
-        for name in ("controller", "node"):
-            importlib.import_module(f"ovnk.cli.{name}")
-        for number in range(1, plan.controllers + 1):
-            name = "controller" if number == 1 else f"controller-{number}"
-            run = programs.controller(plan, state, name, CONTROLLER_HTTP_PORT + number - 1)
-            supervisor.start(Daemon(name, central, run))
-        for place in nodes:
-            supervisor.start(Daemon(f"{place.name}/agent", place, programs.agent(plan, state, place.name)))
-            supervisor.start(daemons.ovn_controller(place))
+        self._control_plane(central, api_socket)
+        self.tell(step="controller and nodes")
+        self._ovnk(central, nodes)
 
     def _databases(self, central: Place, nodes: list[Place]) -> None:
         state, supervisor = self.state, self.supervisor
@@ -165,6 +147,35 @@ class _Lab:
             ),
             "the databases' sockets",
         )
+
+    def _control_plane(self, central: Place, api_socket: int) -> None:
+        from ovnk.lab import control_plane, programs
+
+        plan, state = self.plan, self.state
+        if plan.kube_bin is None:
+            servers = control_plane.embedded(plan, state, central, api_socket)
+        else:
+            servers = control_plane.real(plan, state, central, api_socket, plan.kube_bin)
+        for daemon in servers:
+            self.supervisor.start(daemon)
+        if wanted := control_plane.controllers_wanted(plan):
+            self.supervisor.start(Daemon("controllers", central, programs.controllers(state, wanted)))
+        self.supervisor.until(self.supervisor.settled, "the nodes' underlay and the API server", START_S_MAX)
+
+    def _ovnk(self, central: Place, nodes: list[Place]) -> None:
+        from ovnk.lab import programs
+
+        plan, state, start = self.plan, self.state, self.supervisor.start
+        for place in nodes:
+            start(Daemon(f"{place.name}/kubelet", place, programs.kubelet(plan, state, place.name)))
+        for name in ("controller", "node"):
+            importlib.import_module(f"ovnk.cli.{name}")
+        for number in range(plan.controllers):
+            name = f"controller-{number + 1}" if number else "controller"
+            start(Daemon(name, central, programs.controller(plan, state, name, CONTROLLER_HTTP_PORT + number)))
+        for place in nodes:
+            start(Daemon(f"{place.name}/agent", place, programs.agent(plan, state, place.name)))
+            start(daemons.ovn_controller(place))
 
     def _in(self, place: Place, path: Path) -> Path:
         """A node's file as this process sees it, through its database server's root."""

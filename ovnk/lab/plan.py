@@ -59,7 +59,8 @@ class Datapath(enum.StrEnum):
 class Plan:
     """A lab to be. `kube_bin` holds real Kubernetes programs to use, `api_state` is the embedded API server's file.
 
-    Of several `controllers` one leads and the others stand by.
+    Of several `controllers` one leads and the others stand by. With `pod_cidrs` nodes register with a spec.podCIDRs of
+    their own, as kube-controller-manager gives them; without, ovnk's controller cuts their subnets.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Plan:
     kube_bin: Path | None = None
     api_state: Path | None = None
     controllers: int = 1
+    pod_cidrs: bool = False
 
     @property
     def versions(self) -> tuple[int, ...]:
@@ -102,6 +104,14 @@ class Plan:
     def node(self, name: str) -> dict[int, str]:
         """A node's addresses on the fabric, by IP version."""
         return self._fabric(self.nodes.index(name) + 1)
+
+    def node_cidrs(self, name: str) -> tuple[str, ...]:
+        """A node's spec.podCIDRs: the second /24 and /64 for n1, and so on; () where they are not asked for."""
+        if not self.pod_cidrs:
+            return ()
+        number = self.nodes.index(name) + 1
+        prefixes = {4: f"10.244.{number}.0/24", 6: f"fd00:10:244:{number:x}::/64"}
+        return tuple(prefixes[version] for version in self.versions)
 
     def mac(self, name: str) -> str:
         """The MAC of a node on the fabric (locally administered), so that the others need not ask for it."""

@@ -77,6 +77,7 @@ def kubelet(plan: Plan, state: State, node: str) -> Callable[[], None]:
             kubeconfig=state.inner_kubeconfig,
             folders=Folders(CNI_CONFIGURATION, plugins, state.node(node) / "pods"),
             logs=state.folder / "logs" / "pods",
+            pod_cidrs=plan.node_cidrs(node),
         ),
     )
 

@@ -28,14 +28,19 @@ TUN = Path("/dev/net/tun")
 
 def check(plan: Plan) -> None:
     """Raise ConfigError with all that is missing, and what to do about it."""
-    path = places.environment()["PATH"]
-    missing = {name: package for name, package in PROGRAMS.items() if shutil.which(name, path=path) is None}
+    folders = places.environment()["PATH"]
+    missing = {name: package for name, package in PROGRAMS.items() if shutil.which(name, path=folders) is None}
     missing |= {str(file): package for file, package in FILES.items() if not file.exists()}
     if missing:
         raise ConfigError(
             f"a lab needs {', '.join(missing)}, not found on this machine; "
             f"on Debian: apt install {' '.join(sorted(set(missing.values())))}"
         )
+    for flag, path in (("--state", plan.api_state), ("--kube-bin", plan.kube_bin)):
+        if path is not None and path.resolve().is_relative_to("/run"):
+            raise ConfigError(
+                f'{flag} "{path}": a lab has a /run of its own and cannot see this one; choose another folder'
+            )
     if plan.datapath is Datapath.NETDEV:
         _check_tun()
     if os.geteuid() != 0:

@@ -1,5 +1,7 @@
 """A lab's addresses are decided before it starts."""
 
+import dataclasses
+import ipaddress
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,16 @@ def test_a_family_decides_all_addresses(
 
     assert (lab.cluster_cidrs, lab.service_cidrs, lab.first_service_address) == (cluster, services, first)
     assert lab.remote(plan.SOUTHBOUND_PORT) == southbound
+
+
+def test_nodes_have_pod_cidrs_only_where_asked() -> None:
+    lab = planned(Family.DUAL)
+    asked = dataclasses.replace(lab, pod_cidrs=True)
+
+    assert lab.node_cidrs("n2") == ()
+    assert asked.node_cidrs("n2") == ("10.244.2.0/24", "fd00:10:244:2::/64")
+    for cidr, whole in zip(asked.node_cidrs("n3"), lab.cluster_cidrs.split(","), strict=True):
+        assert ipaddress.ip_network(cidr).subnet_of(ipaddress.ip_network(whole))
 
 
 def test_no_node_has_the_address_of_another_place() -> None:
