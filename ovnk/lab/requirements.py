@@ -36,6 +36,10 @@ def check(plan: Plan) -> None:
             f"a lab needs {', '.join(missing)}, not found on this machine; "
             f"on Debian: apt install {' '.join(sorted(set(missing.values())))}"
         )
+    if plan.api_state is not None and plan.kube_bin is not None:
+        raise ConfigError(
+            "--state is for the embedded API server; with real Kubernetes programs nothing outlives the lab"
+        )
     for flag, path in (("--state", plan.api_state), ("--kube-bin", plan.kube_bin)):
         if path is not None and path.resolve().is_relative_to("/run"):
             raise ConfigError(

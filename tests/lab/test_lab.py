@@ -181,6 +181,24 @@ def test_the_underlay_comes_back_with_ovs_vswitchd(lab: Lab) -> None:
     )
 
 
+def test_an_api_server_that_was_killed_has_kept_its_objects(lab: Lab) -> None:
+    lab.kubectl("create", "namespace", "kept")
+
+    lab.restart("api-server" if "api-server" in lab.daemons() else "kube-apiserver", signal.SIGKILL)
+
+    lab.wait_until(lambda: "kept" in lab.kubectl("get", "namespaces", check=False), "the namespace seen again")
+
+
+def test_a_state_file_outlives_the_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
+    options = [f"--state={tmp_path / 'objects'}"]
+    with running_lab(nodes=1, options=options) as first:
+        first.kubectl("create", "namespace", "kept")
+
+    with running_lab(nodes=1, options=options) as second:
+        assert second.get("namespace", "kept")["status"]["phase"] == "Active"
+
+
 def test_a_name_that_is_up_is_refused(lab: Lab) -> None:
     done = ovnk("lab", "up", f"--name={lab.state.name}", check=False)
 
