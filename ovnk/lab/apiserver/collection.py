@@ -12,7 +12,8 @@ from ovnk.lab.apiserver.deletion import DEFINITIONS, FOREGROUND, NAMESPACES, ORP
 from ovnk.lab.apiserver.kinds import Kind, Resource
 from ovnk.lab.apiserver.operations import Operations
 from ovnk.lab.apiserver.status import StatusError
-from ovnk.lab.apiserver.store import Event, Stored
+from ovnk.lab.apiserver.store import Event
+from ovnk.lab.apiserver.stored import Stored
 
 
 class Key(NamedTuple):

@@ -12,14 +12,7 @@ Object = dict[str, Any]
 
 def changes(kind: Kind, old: Object, new: Object) -> list[Cause]:
     """Every change from `old` to `new` that is not allowed."""
-    causes: list[Cause] = []
-    metadata = new["metadata"]
-    if metadata.get("deletionTimestamp"):
-        before = set(old["metadata"].get("finalizers") or ())
-        added = [one for one in metadata.get("finalizers") or () if one not in before]
-        if added:
-            why = f"no new finalizers can be added if the object is being deleted, found new finalizers {added}"
-            causes.append(status.field_forbidden("metadata.finalizers", why))
+    causes = finalizers(old, new)
     if old.get("immutable") and kind.kind in ("ConfigMap", "Secret"):
         causes.extend(
             status.field_forbidden(name, "field is immutable when `immutable` is set")
@@ -30,6 +23,16 @@ def changes(kind: Kind, old: Object, new: Object) -> list[Cause]:
     if function is not None:
         causes.extend(function(old, new))
     return causes
+
+
+def finalizers(old: Object, new: Object) -> list[Cause]:
+    """Finalizers added to what is being deleted already."""
+    if not new["metadata"].get("deletionTimestamp"):
+        return []
+    before = set(old["metadata"].get("finalizers") or ())
+    added = [one for one in new["metadata"].get("finalizers") or () if one not in before]
+    why = f"no new finalizers can be added if the object is being deleted, found new finalizers {added}"
+    return [status.field_forbidden("metadata.finalizers", why)] if added else []
 
 
 def _pod_change(old: Object, new: Object) -> list[Cause]:

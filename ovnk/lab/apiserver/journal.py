@@ -29,6 +29,7 @@ class Record(NamedTuple):
     type: RecordType
     resource: Resource
     encoded: bytes
+    value: dict[str, Any] | None = None  # the object parsed, where it is at hand
 
     def line(self) -> bytes:
         r"""{"type":…,"group":…,"plural":…,"object":…}\n, without parsing the object again."""
@@ -84,7 +85,8 @@ class Journal:
         try:
             content: dict[str, Any] = orjson.loads(line)
             resource = Resource(content["group"], content["plural"])
-            return Record(content["type"], resource, orjson.dumps(content["object"]))
+            # The object is the last part of the line and needs no encoding again.
+            return Record(content["type"], resource, line[line.index(b'"object":') + 9 : -1], content["object"])
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f'state file "{self._path}" line {number} is not a record of the API server ({error}); '

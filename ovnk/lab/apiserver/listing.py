@@ -13,7 +13,8 @@ import orjson
 from ovnk.lab.apiserver import status
 from ovnk.lab.apiserver.kinds import Kind
 from ovnk.lab.apiserver.selectors import Selector
-from ovnk.lab.apiserver.store import Compacted, Store, Stored
+from ovnk.lab.apiserver.store import Compacted, Store
+from ovnk.lab.apiserver.stored import Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def page(store: Store, kind: Kind, query: Query) -> Page:
         raise _expired(query, version, error.floor) from error
     if after is not None:
         at = at[bisect_right(at, after, key=lambda stored: (stored.namespace, stored.name)) :]
-    selected = [stored for stored in at if query.selector.matches(stored.value)] if query.selector else at
+    selected = [stored for stored in at if query.selector.matches(stored)] if query.selector else at
     if not query.limit or len(selected) <= query.limit:
         return Page(selected, version)
     shown = selected[: query.limit]

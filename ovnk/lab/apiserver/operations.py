@@ -11,8 +11,6 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Final
 
-import orjson
-
 from ovnk.lab.apiserver import (
     bodies,
     decoding,
@@ -35,13 +33,15 @@ from ovnk.lab.apiserver.ownership import Manager, Managers
 from ovnk.lab.apiserver.registry import Registry
 from ovnk.lab.apiserver.selectors import Selector
 from ovnk.lab.apiserver.services import ServiceAddresses
-from ovnk.lab.apiserver.store import Store, Stored
+from ovnk.lab.apiserver.store import Store
+from ovnk.lab.apiserver.stored import Stored
 
 Object = dict[str, Any]
 
 
 # What a generated name ends in: no vowels, so no words (apimachinery's rand.String).
 _ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
+_STATUS_PARTS: Final = ("apiVersion", "kind", "metadata", "status")
 # Set by the server alone; whatever a write says about them, the object's own stay.
 _SERVERS_METADATA: Final = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
 
@@ -62,7 +62,7 @@ class Operations:
     def select(self, kind: Kind, namespace: str | None, selector: Selector) -> list[Stored]:
         """The selected objects, by namespace and name."""
         found = self.store.select(kind.storage, namespace)
-        return [stored for stored in found if selector.matches(stored.value)] if selector else found
+        return [stored for stored in found if selector.matches(stored)] if selector else found
 
     def create(self, kind: Kind, namespace: str, body: Object, write: Write) -> Stored:
         """Create an object from a fresh value. Raises 404 (namespace), 409, 422, 403, 400."""
@@ -102,9 +102,12 @@ class Operations:
     def patch(self, kind: Kind, namespace: str, name: str, media_type: str, patch: Any, write: Write) -> Stored:
         """Change an object by a JSON, merge or strategic merge patch. Raises 404, 409, 415, 422, 400."""
         stored = self.get(kind, namespace, name)
-        patched = bodies.patched(kind, representation.value(kind, stored), media_type, patch)
+        patched = bodies.patched(kind, representation.shown(kind, stored.fresh()), media_type, patch)
+        if write.subresource == "status" and isinstance(patched, dict):
+            # The rest stays as it is, so it need not be read again.
+            patched = {name: patched[name] for name in _STATUS_PARTS if name in patched}
         # The patch of a resourceVersion is a lock; without one the patch holds for whatever is there now.
-        return self._replace(kind, stored, bodies.decoded(kind, _fresh(patched), write), write)
+        return self._replace(kind, stored, bodies.decoded(kind, patched, write), write)
 
     def apply(self, kind: Kind, namespace: str, name: str, body: Object, write: Write) -> tuple[Stored, bool]:
         """Server-side apply: (the object, whether it is new). Raises 409 when others own fields of it, 422, 400."""
@@ -128,11 +131,10 @@ class Operations:
             raise status.conflict(kind, name)
         if not write.subresource and "status" in kind.subresources:
             applied.pop("status", None)
-        live = representation.value(kind, stored)
+        live = representation.shown(kind, stored.fresh())
         merged, managers = ownership.apply(
             schemas.of(kind), ownership.read(live), live, applied, manager, timestamp(), force=write.force
         )
-        merged = _fresh(merged)
         merged["metadata"]["resourceVersion"] = str(stored.version)
         return self._replace(kind, stored, bodies.decoded(kind, merged, write), write, managers), False
 
@@ -266,7 +268,10 @@ class Operations:
             causes = self._addresses.allocate(old, new)
             if causes:
                 raise status.invalid(kind, name, causes)
-        causes = self._causes(kind, old, new)
+        if write.subresource == "status" and kind.definition:
+            causes = validation.validate_status_update(kind, old, new)
+        else:
+            causes = self._causes(kind, old, new)
         if causes:
             raise status.invalid(kind, name, causes)
         if managers is None:
@@ -322,23 +327,17 @@ class Operations:
 
     def _put(self, kind: Kind, value: Object, dry_run: bool) -> Stored:
         if dry_run:
-            return Stored(value, self.store.version, orjson.dumps(value))
+            return Stored(value, self.store.version)
         return self.store.write(kind.storage, value)
 
     def _remove(self, kind: Kind, value: Object, dry_run: bool) -> Stored:
         if dry_run:
-            return Stored(value, self.store.version, orjson.dumps(value))
+            return Stored(value, self.store.version)
         return self.store.remove(kind.storage, value)
 
 
 def _other_name(given: str, wanted: str) -> status.StatusError:
     return status.bad_request(f"the name of the object ({given}) does not match the name on the URL ({wanted})")
-
-
-def _fresh(value: Object) -> Object:
-    """A deep copy, three times as fast as copy.deepcopy."""
-    copied: Object = orjson.loads(orjson.dumps(value))
-    return copied
 
 
 def _copy(value: Object) -> Object:

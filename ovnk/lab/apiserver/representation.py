@@ -11,7 +11,7 @@ import orjson
 from ovnk.lab.apiserver import events, schemas
 from ovnk.lab.apiserver.kinds import Kind
 from ovnk.lab.apiserver.schemas import Schema
-from ovnk.lab.apiserver.store import Stored
+from ovnk.lab.apiserver.stored import Stored
 
 Object = dict[str, Any]
 
@@ -38,16 +38,22 @@ def storage_schema(kind: Kind) -> Schema:
 _CORE_EVENT: Final = "io.k8s.api.core.v1.Event"
 
 
-def to_storage(kind: Kind, shown: Object) -> Object:
+def to_storage(kind: Kind, value: Object) -> Object:
     """The form in which the kind's objects are stored."""
-    return events.to_core(shown) if kind.group == "events.k8s.io" else shown
+    return events.to_core(value) if kind.group == "events.k8s.io" else value
+
+
+def shown(kind: Kind, stored_form: Object) -> Object:
+    """The kind's form of a value in the form that is stored."""
+    if stored_form["apiVersion"] == kind.api_version:
+        return stored_form
+    if kind.group == "events.k8s.io":
+        return events.from_core(stored_form)
+    return {**stored_form, "apiVersion": kind.api_version}
 
 
 # Every watcher of the other form gets the same event, so the last conversions are worth keeping.
 @lru_cache(maxsize=512)
 def _converted(kind: Kind, stored: Stored) -> tuple[Object, bytes]:
-    if kind.group == "events.k8s.io":
-        shown = events.from_core(stored.value)
-    else:
-        shown = {**stored.value, "apiVersion": kind.api_version}
-    return shown, orjson.dumps(shown)
+    value = shown(kind, stored.value)
+    return value, orjson.dumps(value)

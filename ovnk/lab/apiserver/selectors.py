@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ovnk.lab.apiserver.kinds import Kind
+from ovnk.lab.apiserver.stored import Stored
 
 Labels = Mapping[str, str]
 
@@ -62,14 +63,19 @@ class Selector:
         """Whether anything is limited at all."""
         return bool(self.labels or self.fields)
 
-    def matches(self, value: Mapping[str, Any]) -> bool:
-        """Whether the object is selected."""
+    def matches(self, stored: Stored) -> bool:
+        """Whether the object is selected. It is parsed only where a field other than its name is asked for."""
+        if not all(requirement.matches(stored.labels) for requirement in self.labels):
+            return False
         for path, equal, wanted in self.fields:
-            if (_text(value, path) == wanted) != equal:
+            if path == _NAME:
+                found = stored.name
+            elif path == _NAMESPACE:
+                found = stored.namespace
+            else:
+                found = _text(stored.value, path)
+            if (found == wanted) != equal:
                 return False
-        if self.labels:
-            labels = value["metadata"].get("labels") or {}
-            return all(requirement.matches(labels) for requirement in self.labels)
         return True
 
 
@@ -130,6 +136,8 @@ def parse_fields(kind: Kind, text: str) -> tuple[tuple[tuple[str, ...], bool, st
 
 
 _COMMON_FIELDS: Final = frozenset({"metadata.name", "metadata.namespace"})
+_NAME: Final = ("metadata", "name")
+_NAMESPACE: Final = ("metadata", "namespace")
 _RENAMED: Final = {"source": "source.component"}
 _EVENT_FIELDS: Final = frozenset(
     {

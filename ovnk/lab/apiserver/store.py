@@ -15,10 +15,11 @@ import orjson
 
 from ovnk.lab.apiserver.journal import Journal, Record
 from ovnk.lab.apiserver.kinds import Resource
+from ovnk.lab.apiserver.stored import Stored
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 
-LOG_LENGTH: Final = 20_000
+LOG_LENGTH: Final = 10_000
 
 
 class Compacted(Exception):  # noqa: N818  etcd's word for it
@@ -27,27 +28,6 @@ class Compacted(Exception):  # noqa: N818  etcd's word for it
     def __init__(self, version: int, floor: int) -> None:
         super().__init__(f"version {version} is compacted, the log starts after {floor}")
         self.version, self.floor = version, floor
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Stored:
-    """One object as of one version: its value, and that value as JSON (encoded once, sent many times)."""
-
-    value: dict[str, Any]
-    version: int
-    encoded: bytes
-
-    @property
-    def namespace(self) -> str:
-        """Empty for a cluster-scoped object."""
-        namespace: str = self.value["metadata"].get("namespace", "")
-        return namespace
-
-    @property
-    def name(self) -> str:
-        """metadata.name."""
-        name: str = self.value["metadata"]["name"]
-        return name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,7 +149,7 @@ class Store:
         """Store `value` under its metadata's namespace and name; its resourceVersion is set, and it is now ours."""
         self.version += 1
         value["metadata"]["resourceVersion"] = str(self.version)
-        stored = Stored(value, self.version, orjson.dumps(value))
+        stored = Stored(value, self.version)
         previous = self._objects.get(resource, {}).get(stored.namespace, {}).get(stored.name)
         self._change(Event("ADDED" if previous is None else "MODIFIED", resource, stored, previous))
         return stored
@@ -179,7 +159,7 @@ class Store:
         previous = self._objects[resource][value["metadata"].get("namespace", "")][value["metadata"]["name"]]
         self.version += 1
         value["metadata"]["resourceVersion"] = str(self.version)
-        stored = Stored(value, self.version, orjson.dumps(value))
+        stored = Stored(value, self.version)
         self._change(Event("DELETED", resource, stored, previous))
         return stored
 
@@ -233,7 +213,7 @@ class Store:
         if record.type == "START":
             self.version = self._floor = orjson.loads(record.encoded)["version"]
             return
-        value = orjson.loads(record.encoded)
+        value = record.value or orjson.loads(record.encoded)
         stored = Stored(value, int(value["metadata"]["resourceVersion"]), record.encoded)
         previous = self.get(record.resource, stored.namespace, stored.name)
         if record.type == "HELD":

@@ -10,7 +10,7 @@ from ovnk.lab.apiserver.bodies import Write
 from ovnk.lab.apiserver.deletion import PODS, Delete
 from ovnk.lab.apiserver.kinds import Kind, Resource
 from ovnk.lab.apiserver.operations import Operations
-from ovnk.lab.apiserver.store import Stored
+from ovnk.lab.apiserver.stored import Stored
 
 Object = dict[str, Any]
 

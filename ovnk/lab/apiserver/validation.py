@@ -35,6 +35,11 @@ def validate_update(kind: Kind, old: Object, new: Object) -> list[Cause]:
     return causes
 
 
+def validate_status_update(kind: Kind, old: Object, new: Object) -> list[Cause]:
+    """Everything wrong with a write to the status: metadata's rules, as nothing else of the object changes."""
+    return [*names.metadata_causes(kind, new["metadata"]), *immutability.finalizers(old, new)]
+
+
 def _pod(value: Object) -> list[Cause]:
     if "spec" not in value:
         return [status.required("spec.containers")]

@@ -15,7 +15,8 @@ import orjson
 from ovnk.lab.apiserver import representation, status
 from ovnk.lab.apiserver.kinds import Kind
 from ovnk.lab.apiserver.selectors import Selector
-from ovnk.lab.apiserver.store import Compacted, Event, Store, Stored
+from ovnk.lab.apiserver.store import Compacted, Event, Store
+from ovnk.lab.apiserver.stored import Stored
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
@@ -95,9 +96,7 @@ class Watchers:
 
     def _initial(self, request: Request) -> bytes:
         stored = self._store.select(request.kind.storage, request.namespace)
-        lines = [
-            _line(b"ADDED", request.render(request.kind, one)) for one in stored if request.selector.matches(one.value)
-        ]
+        lines = [_line(b"ADDED", request.render(request.kind, one)) for one in stored if request.selector.matches(one)]
         if request.initial_bookmark:
             lines.append(_bookmark(request.kind, self._store.version, {INITIAL_EVENTS_END: "true"}))
         return b"".join(lines)
@@ -116,12 +115,12 @@ def _line_for(request: Request, event: Event) -> bytes | None:
     """The event as this watcher sees it, or None: an object that enters or leaves its selection is added or deleted."""
     if request.namespace is not None and event.current.namespace != request.namespace:
         return None
-    matches = request.selector.matches(event.current.value)
+    matches = request.selector.matches(event.current)
     kind = request.kind
     if event.type != "MODIFIED":
         # A deleted object was selected by what it was before: nobody else may hear of it.
         return _line(event.type.encode(), request.render(kind, event.current)) if matches else None
-    matched = event.previous is not None and request.selector.matches(event.previous.value)
+    matched = event.previous is not None and request.selector.matches(event.previous)
     if matches and matched:
         return _line(b"MODIFIED", request.render(kind, event.current))
     if matches:
@@ -135,7 +134,7 @@ def _left(event: Event) -> Stored:
     previous = event.previous or event.current
     metadata = {**previous.value["metadata"], "resourceVersion": str(event.version)}
     value = {**previous.value, "metadata": metadata}
-    return Stored(value, event.version, orjson.dumps(value))
+    return Stored(value, event.version)
 
 
 def _bookmark(kind: Kind, version: int, annotations: dict[str, str] | None = None) -> bytes:

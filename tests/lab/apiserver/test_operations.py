@@ -14,7 +14,8 @@ from ovnk.lab.apiserver.kinds import Kind
 from ovnk.lab.apiserver.operations import Operations
 from ovnk.lab.apiserver.registry import Registry
 from ovnk.lab.apiserver.status import StatusError
-from ovnk.lab.apiserver.store import Store, Stored
+from ovnk.lab.apiserver.store import Store
+from ovnk.lab.apiserver.stored import Stored
 
 PODS, NAMESPACES, CONFIG_MAPS = kinds.built_in("pods"), kinds.built_in("namespaces"), kinds.built_in("configmaps")
 DEPLOYMENTS, DEFINITIONS = (

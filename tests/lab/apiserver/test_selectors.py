@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovnk.lab.apiserver import kinds, selectors
+from ovnk.lab.apiserver.stored import Stored
 
 PODS = kinds.built_in("pods")
 CONFIG_MAPS = kinds.built_in("configmaps")
@@ -12,7 +13,7 @@ CONFIG_MAPS = kinds.built_in("configmaps")
 
 def selects(text: str, **labels: str) -> bool:
     selector = selectors.Selector(selectors.parse_labels(text))
-    return selector.matches({"metadata": {"labels": labels}})
+    return selector.matches(Stored({"metadata": {"name": "a", "labels": labels}}, 1))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_any_text_is_a_selector_or_a_value_error(text: str) -> None:
 
 
 def field_selects(text: str, value: dict[str, object]) -> bool:
-    return selectors.parse(PODS, "", text).matches({"metadata": {"name": "a", "namespace": "b"}, **value})
+    return selectors.parse(PODS, "", text).matches(Stored({"metadata": {"name": "a", "namespace": "b"}, **value}, 1))
 
 
 def test_fields_of_a_pod_are_selected_and_absent_ones_are_empty() -> None:

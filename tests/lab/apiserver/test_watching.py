@@ -67,7 +67,7 @@ def test_a_watch_resumed_anywhere_replays_exactly_the_missed_events(
     store = Store()
     version = data.draw(st.sampled_from(walk(store, steps)))
     for selector in (Selector(), selected("app=web")):
-        then = [one for one in store.at(PODS.storage, version) if selector.matches(one.value)]
+        then = [one for one in store.at(PODS.storage, version) if selector.matches(one)]
         state = {one.name: one.value["metadata"]["labels"] for one in then}
         events = watched(store, version, selector)
         seen = [int(event["object"]["metadata"]["resourceVersion"]) for event in events]
@@ -80,7 +80,7 @@ def test_a_watch_resumed_anywhere_replays_exactly_the_missed_events(
                 del state[name]
             else:
                 state[name] = event["object"]["metadata"]["labels"]
-        now = [one for one in store.select(PODS.storage) if selector.matches(one.value)]
+        now = [one for one in store.select(PODS.storage) if selector.matches(one)]
         assert state == {one.name: one.value["metadata"]["labels"] for one in now}
         if not selector:
             assert len(events) == store.version - version
