@@ -11,21 +11,11 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 NORTHBOUND = Path("/usr/share/ovn/ovn-nb.ovsschema")
 OPEN_VSWITCH = Path("/usr/share/openvswitch/vswitch.ovsschema")
-
-
-@dataclass(frozen=True)
-class Certificates:
-    """PEM files of one TLS party."""
-
-    private_key: Path
-    certificate: Path
-    ca: Path
 
 
 class OvsdbServer:
@@ -56,22 +46,19 @@ class OvsdbServer:
         self.database.unlink(missing_ok=True)
         subprocess.run(["ovsdb-tool", "create", self.database, self.schema_file], check=True)
 
-    def start(self, *remotes: str, tls: Certificates | None = None) -> "OvsdbServer":
-        """Starts it on its unix socket, and on `remotes` ("ptcp:PORT:127.0.0.1", …) too."""
+    def start(self, *options: str) -> "OvsdbServer":
+        """Starts it on its unix socket; `options` are ovsdb-server's ("--remote=ptcp:PORT:127.0.0.1", …)."""
         command = [
             "ovsdb-server",
             "--no-chdir",
             f"--remote=punix:{self.socket}",
-            *(f"--remote={remote}" for remote in remotes),
             f"--unixctl={self.folder / self.name}.ctl",
             "-vconsole:off",
             f"--log-file={self.folder / self.name}.log",
         ]
-        if tls is not None:
-            command += [f"--private-key={tls.private_key}", f"--certificate={tls.certificate}", f"--ca-cert={tls.ca}"]
         self.socket.unlink(missing_ok=True)
         self._process = subprocess.Popen(
-            [*command, str(self.database)], env={**os.environ, "OVS_RUNDIR": str(self.folder)}
+            [*command, *options, str(self.database)], env={**os.environ, "OVS_RUNDIR": str(self.folder)}
         )
         self.pid = self._process.pid
         deadline = time.monotonic() + 10
@@ -80,6 +67,10 @@ class OvsdbServer:
             assert time.monotonic() < deadline, "ovsdb-server does not start"
             time.sleep(0.01)
         return self
+
+    def freeze(self) -> None:
+        """SIGSTOP: it keeps its connections and answers nothing."""
+        os.kill(self.pid, signal.SIGSTOP)
 
     def kill(self) -> None:
         """kill -9."""

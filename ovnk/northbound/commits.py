@@ -45,7 +45,7 @@ def send(link: Link, todo: list[list[Unit]], refused: set[str]) -> Sent:
         if refused:
             todo = [chunk for chunk in (_unblocked(chunk, refused, sent) for chunk in todo) if chunk]
         tries: list[_Try] = []
-        outcomes = iter(link.commit(_commands(link, todo, tries)))
+        outcomes = iter(link.commit(_commands(link, _independent(todo), tries)))
         again: list[list[Unit]] = []
         for chunk, done in tries:
             if not done:
@@ -78,7 +78,22 @@ def failure(outcome: Outcome) -> CommitError:
     )
 
 
-def _commands(link: Link, todo: list[list[Unit]], tries: list[_Try]) -> Iterator[Operations]:
+def _independent(todo: list[list[Unit]]) -> Iterator[list[Unit]]:
+    """The chunks up to the first that needs a row of one before it.
+
+    That one has to wait for the outcome: an element in a row that was rejected is lost without an error, and a pod's
+    port would come to be without its policies.
+    """
+    inserted: set[str] = set()
+    for chunk in todo:
+        if inserted and any(uuid in inserted for unit in chunk for uuid in unit.needs()):
+            return
+        yield chunk
+        for unit in chunk:
+            inserted |= unit.inserts()
+
+
+def _commands(link: Link, todo: Iterator[list[Unit]], tries: list[_Try]) -> Iterator[Operations]:
     """The chunks as commands, encoded as they are asked for, while the server works on those before."""
     for chunk in todo:
         done = operations(chunk)

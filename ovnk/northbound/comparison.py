@@ -51,21 +51,23 @@ def compare(
     rows: Rows,
     wire: Wire,
     held: AbstractSet[tuple[str, str]] = frozenset(),
-    elsewhere: Callable[[str], bool] = lambda uuid: False,
+    elsewhere: Callable[[str], bool] | None = None,
 ) -> Comparison:
     """The changes that make `rows` what is `desired`.
 
     Rows whose (owner, rule) is `held`, and elements that refer to them, stay as they are; so do rows that refer to
-    one of them strongly. `elsewhere` says whether a UUID is of a row of ours that exists but is not among `rows`.
+    one of them strongly. Where `rows` are not the whole database, `elsewhere` says whether a UUID is of a row of ours
+    that exists but is not among them.
     """
     return _Comparing(wire, held, elsewhere).run(desired, rows)
 
 
 class _Comparing:
-    def __init__(self, wire: Wire, held: AbstractSet[tuple[str, str]], elsewhere: Callable[[str], bool]) -> None:
+    def __init__(self, wire: Wire, held: AbstractSet[tuple[str, str]], elsewhere: Callable[[str], bool] | None) -> None:
         self.wire = wire
         self.held_marks = held
-        self.elsewhere = elsewhere
+        self.whole = elsewhere is None
+        self.elsewhere: Callable[[str], bool] = elsewhere or (lambda uuid: False)
         self.result = Comparison()
         self.rows: dict[str, Row] = {}
         self.members: defaultdict[str, defaultdict[str, list[MemberChange]]] = defaultdict(lambda: defaultdict(list))
@@ -216,7 +218,13 @@ class _Comparing:
                     self.result.wanted.add(refers)
 
     def _ours(self, uuid: str) -> bool:
-        return uuid in self.marks or uuid in self.rows or self.elsewhere(uuid)
+        """Whether a reference to that row may be taken out: the row is ours, or there is none.
+
+        ovsdb-server 3.1 forgets a weak reference to a row that goes in a transaction that changes another column of
+        the referring row; the reference then dangles.
+        """
+        dangles = self.whole and uuid not in self.existing
+        return uuid in self.marks or uuid in self.rows or dangles or self.elsewhere(uuid)
 
     def _deletable(self, undesired: list[tuple[str, Mapping[str, Json]]]) -> list[tuple[str, Mapping[str, Json]]]:
         """The undesired rows but the held ones, and but those that would take a held one with them."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any
 
 import ovs.db.idl
+import ovs.jsonrpc
 from ovsdbapp.backend.ovs_idl import connection
 
 from ovsdb_schemas.check import Present
@@ -48,6 +49,7 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no typ
         concerns: Callable[[str], bool],
         woken: Callable[[], None],
     ) -> None:
+        self._schema_question = _SchemaQuestion(schema_json)
         super().__init__(remotes, _Watched(schema_json, present))
         for name, table in self.tables.items():
             if not TABLES[name].singleton:
@@ -65,19 +67,23 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no typ
 
     @property
     def connected(self) -> bool:
-        """Whether the server answers and the monitor is established."""
-        return bool(self._session.is_connected()) and self.state == self.IDL_S_MONITORING
+        """Whether the server answers, its schema is the one expected, and the monitor is established."""
+        return (
+            bool(self._session.is_connected())
+            and self.state == self.IDL_S_MONITORING
+            and self._schema_question.answered
+            and not self._schema_question.differs
+        )
 
     @property
     def drifted(self) -> bool:
         """Whether others changed anything that was not taken yet."""
         return bool(self._foreign)
 
-    def schema_text(self) -> str:
-        """The database's schema as the server of the current connection tells it; "" until it has told."""
-        tables: Mapping[str, Any] = self.server_tables or {}
-        rows = tables["Database"].rows.values() if "Database" in tables else ()
-        return next((str(row.schema[0]) for row in rows if row.name == DATABASE and row.schema), "")
+    @property
+    def outdated(self) -> bool:
+        """Whether the server has another schema than the one this Idl was made for."""
+        return self._schema_question.differs
 
     def take_foreign(self) -> set[Seen]:
         """The rows that others changed since the last time."""
@@ -130,9 +136,14 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no typ
     def restart_fsm(self) -> None:
         """A new connection, or the server dropped its monitors: all that was known is void."""
         self.generation += 1
-        self.server_tables = None
         self._flying.clear()
         super().restart_fsm()
+        # The Idl takes it that schemas never change. (_Server tells them, but not of a database that was converted:
+        # ovsdb-server 3.1.)
+        question = ovs.jsonrpc.Message.create_request("get_schema", [DATABASE])
+        self._schema_question.answered = False
+        self._outstanding_txns[question.id] = self._schema_question
+        self._session.send(question)
 
     def _Idl__parse_update(self, update: Any, version: str, tables: Any = None) -> None:  # noqa: N802  theirs
         # python-ovs' public hook (notify) is for rows that it has stored, and those cost 32 MB for 10,000 ports. This
@@ -156,6 +167,21 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no typ
             with self._foreign_lock:
                 self._foreign.update(self._seen)
                 self._seen.clear()
+
+
+class _SchemaQuestion:
+    """The question whether the schema is still the same, in the place of a transaction: the Idl hands it the reply."""
+
+    def __init__(self, expected: Mapping[str, Any]) -> None:
+        self._expected = (expected.get("version"), expected.get("tables"))
+        self._status = ""
+        self.answered = False
+        self.differs = False
+
+    def _process_reply(self, message: Any) -> None:
+        schema = message.result or {}
+        self.answered = True
+        self.differs = (schema.get("version"), schema.get("tables")) != self._expected
 
 
 class _Watched(ovs.db.idl.SchemaHelper):  # type: ignore[misc]  # python-ovs has no types

@@ -5,10 +5,7 @@ begins anew. It says whether there is a connection, whose lock it is, and in pla
 """
 
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
-
-import orjson
+from collections.abc import Callable
 
 from ovnk.errors import CommitError
 from ovnk.northbound import framing
@@ -47,8 +44,6 @@ class Session:
         self._on_event: Callable[[], None] = lambda: None
         self._told: tuple[object, ...] = ()
         self._trouble = f'the northbound "{remotes}" is not connected yet'
-        self._schema: Mapping[str, Any] = {}
-        self._checked_generation = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._keep_up, name="northbound", daemon=True)
 
@@ -93,19 +88,18 @@ class Session:
     def _keep_up(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._schema = fetch_schema(self._remotes, DATABASE, SCHEMA_S_MAX)
-                present = check.check(self._schema, DATABASE, TABLES)
+                schema = fetch_schema(self._remotes, DATABASE, SCHEMA_S_MAX)
+                present = check.check(schema, DATABASE, TABLES)
             except (CommitError, check.SchemaError) as error:
                 self._trouble = str(error)
                 self._tell()
                 self._stopping.wait(RETRY_S)
                 continue
             self.wire = Wire(present)
-            idl = Replica(",".join(self._remotes), self._schema, present, self._concerns, self._woken)
+            idl = Replica(",".join(self._remotes), schema, present, self._concerns, self._woken)
             if self.lock is not None:
                 idl.set_lock(self.lock)
             self._trouble = f'the connection to the northbound "{",".join(self._remotes)}" was lost; connecting again'
-            self._checked_generation = 0
             self.link = Link(idl, REPLY_S_MAX)
             if not self._stopping.is_set():
                 self.link.serve()
@@ -114,13 +108,8 @@ class Session:
     def _woken(self) -> None:
         """After messages were processed, in the connection's thread."""
         link = self.link
-        if link is None:
-            return
-        if link.idl.generation != self._checked_generation and (text := link.idl.schema_text()):
-            self._checked_generation = link.idl.generation
-            schema = orjson.loads(text)
-            if any(schema.get(part) != self._schema.get(part) for part in ("version", "tables")):
-                link.end()
+        if link is not None and link.idl.outdated:
+            link.end()
         self._tell()
 
     def _tell(self) -> None:

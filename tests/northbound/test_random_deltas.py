@@ -4,6 +4,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -83,11 +84,16 @@ def settle(northbound: Northbound, facts: frozenset[Fact]) -> None:
     raise AssertionError(f"never quiet: {drift}")
 
 
-@settings(
-    max_examples=int(__import__("os").environ.get("EX", "60")),
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+def without_dangling(rows: dict[tuple[str, str], dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The dump but for weak references that ovsdb-server 3.1 forgot to drop (see comparison.py)."""
+    there = {uuid for _, uuid in rows}
+    group = ("Port_Group", str(port_group().ref.uuid))
+    if group in rows and (ports := rows[group].pop("ports", frozenset()) & there):
+        rows[group]["ports"] = ports
+    return rows
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_any_sequence_of_deltas_ends_in_exactly_the_facts(data):
     with fresh() as (server, northbound):
@@ -100,12 +106,14 @@ def test_any_sequence_of_deltas_ends_in_exactly_the_facts(data):
             commit = northbound.apply(delta(before, after))
             settle(northbound, after)
             assert commit.quarantined == {}
-            assert dump(server) == expected(after)
+            assert without_dangling(dump(server)) == expected(after)
             before = after
+        northbound.reconcile(before)
+        assert dump(server) == expected(before)
         assert northbound.reconcile(before).transactions == 0
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(states, states)
 def test_a_comparison_makes_any_state_of_any_other_and_then_has_nothing_to_do(before, after):
     with fresh() as (server, northbound):

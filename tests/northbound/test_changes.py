@@ -1,0 +1,89 @@
+"""Changes in units and transactions: who goes with whom, what comes first."""
+
+from ovnk.incremental.desired import Delta
+from ovnk.northbound import changes
+from ovnk.northbound.facts import Member, Ref, row
+from ovnk.northbound.schema import Wire
+from tests.northbound.cluster import address_set, balancer, delta, group_of_balancers, pod, port, port_group, switch
+
+WIRE = Wire()
+
+
+def planned(given: Delta) -> list[list[changes.Unit]]:
+    return changes.chunks(changes.units(changes.of_delta(given, WIRE).changes))
+
+
+def names(chunk: list[changes.Unit]) -> list[str]:
+    return [unit.name for unit in chunk]
+
+
+def test_a_port_and_its_place_on_the_switch_are_one_unit():
+    (chunk,) = planned(delta([], [*pod(), Member("Port_Group", "web", "ports", port().ref)]))
+    assert names(chunk) == ["Pod/shop/web-0"]
+
+
+def test_a_plain_value_goes_with_the_row_it_stands_in():
+    (chunk,) = planned(delta([], [address_set(), Member("Address_Set", "web", "addresses", "10.244.1.3")]))
+    assert names(chunk) == ["Namespace/shop"]
+
+
+def test_the_referent_comes_first():
+    facts = [
+        *pod(),
+        switch(load_balancer_group=[Ref("Load_Balancer_Group", "all")]),
+        group_of_balancers(),
+        Member("Port_Group", "web", "ports", port().ref),
+        port_group(),
+    ]
+    (chunk,) = planned(delta([], facts))
+    order = names(chunk)
+    assert order.index("cluster") < order.index("Node/node-1") < order.index("Pod/shop/web-0")
+    assert order.index("NetworkPolicy/shop/web") < order.index("Pod/shop/web-0")
+
+
+def test_units_that_need_each_other_become_one():
+    ring = [
+        row("Logical_Switch", name, f"Node/{name}", "r", name=name, load_balancer=[Ref("Load_Balancer", name)])
+        for name in ("a", "b")
+    ]
+    back = [row("Load_Balancer", other, f"Node/{name}", "r", name=other) for name, other in (("a", "b"), ("b", "a"))]
+    (chunk,) = planned(delta([], [*ring, *back]))
+    assert len(chunk) == 1
+    assert len(chunk[0].changes) == 4
+
+
+def test_transactions_are_cut_between_owners():
+    facts = [fact for number in range(401) for fact in pod(f"web-{number}")]
+    sizes = [len(chunk) for chunk in planned(delta([], facts))]
+    assert sizes == [200, 200, 1]
+
+
+def test_deletes_of_root_rows_come_last_and_referrers_first():
+    facts = [balancer(), switch(), group_of_balancers(), *pod()]
+    first, last = planned(delta(facts, []))
+    assert names(first) == ["Pod/shop/web-0"]
+    order = [operation["table"] for operation in changes.operations(last)]
+    assert names(last).index("Node/node-1") < names(last).index("cluster")
+    assert sorted(order) == ["Load_Balancer", "Load_Balancer_Group", "Logical_Switch"]
+
+
+def test_one_mutation_a_row_and_deletes_before_inserts():
+    came, gone = (Member("Address_Set", "web", "addresses", address) for address in ("10.244.1.3", "10.244.1.4"))
+    (chunk,) = planned(Delta(frozenset({came}), frozenset({gone})))
+    (operation,) = changes.operations(chunk)
+    assert operation["mutations"] == [
+        ["addresses", "delete", ["set", ["10.244.1.4"]]],
+        ["addresses", "insert", ["set", ["10.244.1.3"]]],
+    ]
+
+
+def test_an_update_that_changes_nothing_is_no_change():
+    old, new = port(), port()
+    assert changes.of_delta(Delta(frozenset({new}), frozenset({old})), WIRE).changes == []
+
+
+def test_a_fact_no_database_could_hold_is_told_by_owner_and_the_rest_goes_on():
+    bad = switch("node-2", other_config="not a map")
+    found = changes.of_delta(delta([], [bad, switch()]), WIRE)
+    assert list(found.bad) == ["Node/node-2"]
+    assert len(found.changes) == 1
