@@ -22,6 +22,9 @@ log = structlog.get_logger()
 
 PAGE = 500
 WATCH_S = 300
+# A watch that lasted this long ended in peace; others are begun again after AGAIN_S, twice that, and so on.
+SETTLED_S = 5.0
+AGAIN_S, AGAIN_S_MAX = 0.02, 10.0
 EXPIRED = 410
 NOT_FOUND = 404
 
@@ -128,10 +131,11 @@ class Cluster:
         return value
 
     async def _follow(self, cache: Cache) -> None:
-        """List, then watch from there; after a 410 list again; after anything else go on, later with each failure."""
-        version = ""
-        failures = 0
+        """List, then watch from there; after a 410 list again; each end in quick succession is waited for longer."""
+        loop = asyncio.get_running_loop()
+        version, failures = "", 0
         while True:
+            began = loop.time()
             try:
                 if not version:
                     version = await self._list(cache)
@@ -142,13 +146,13 @@ class Cluster:
                         raise ApiError(value.get("code", 0), value.get("reason", ""), value.get("message", ""))
                     version = value["metadata"]["resourceVersion"]
                     cache.watched(event["type"], value)
-                    failures = 0
             except ApiError as error:
-                failures += 1
                 if error.status == EXPIRED:
                     version = ""
-                log.debug("watch ended", resource=cache.resource.plural, why=str(error))
-            await asyncio.sleep(min(10.0, 0.05 * 2 ** min(failures, 8)) * random.uniform(0.5, 1.0))
+                elif not error.transient:
+                    log.warning("cannot be watched", resource=cache.resource.plural, why=str(error))
+            failures = 0 if loop.time() - began > SETTLED_S else failures + 1
+            await asyncio.sleep(min(AGAIN_S_MAX, AGAIN_S * 2 ** min(failures, 16)) * random.uniform(0.5, 1.0))
 
     async def _list(self, cache: Cache) -> str:
         values: list[Object] = []
