@@ -8,10 +8,12 @@ import asyncio
 import signal
 import socket
 import ssl
+import sys
 from pathlib import Path
 
 from aiohttp import web
 
+from ovnk.errors import ConfigError
 from ovnk.lab.apiserver import server
 from ovnk.lab.apiserver.store import LOG_LENGTH, Store
 
@@ -30,7 +32,11 @@ def main() -> None:
     parser.add_argument("--log-length", type=int, default=LOG_LENGTH, help="events kept a resource, for watches")
     parser.add_argument("--bookmark-interval", type=float, default=server.BOOKMARK_INTERVAL_S, help="seconds")
     flags = parser.parse_args()
-    asyncio.run(_serve(flags))
+    try:
+        asyncio.run(_serve(flags))
+    except (ConfigError, OSError) as error:
+        print(f"ovnk-apiserver: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 async def _serve(flags: argparse.Namespace) -> None:
@@ -66,6 +72,8 @@ def _listener(flags: argparse.Namespace) -> socket.socket:
         return socket.socket(fileno=flags.fd)
     host, _, port = flags.listen.rpartition(":")
     host = host.strip("[]")
+    if not host or not port.isdigit():
+        raise ConfigError(f'--listen "{flags.listen}" is not address:port, as in 127.0.0.1:0 or [::1]:6443')
     return socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
 

@@ -18,6 +18,7 @@ import orjson
 import structlog
 from aiohttp import web
 
+from ovnk.errors import ConfigError
 from ovnk.lab.apiserver import (
     listing,
     negotiation,
@@ -63,9 +64,13 @@ def create_app(
 ) -> web.Application:
     """The server over a store, as an aiohttp application. With a token every request must bear it.
 
+    Raises ConfigError for service CIDRs that are none.
+
     `service_cidrs` are what Services' cluster IPs come from: one a family, the primary first.
     """
-    cidrs = tuple(ipaddress.ip_network(cidr) for cidr in service_cidrs)
+    cidrs = tuple(_network(cidr) for cidr in service_cidrs)
+    if not cidrs or len({cidr.version for cidr in cidrs}) != len(cidrs):
+        raise ConfigError(f'service CIDRs "{",".join(service_cidrs)}" must be one a family, the primary first')
     server = _Server(store, token, cidrs, bookmark_interval_s)
     app = web.Application(client_max_size=BODY_BYTES_MAX)
     app.router.add_route("*", "/{path:.*}", server.handle)
@@ -347,6 +352,13 @@ class _Server:
             escaped = warning.replace("\\", "\\\\").replace('"', '\\"')
             response.headers.add("Warning", f'299 - "{escaped}"')
         return response
+
+
+def _network(cidr: str) -> services.Network:
+    try:
+        return ipaddress.ip_network(cidr)
+    except ValueError as error:
+        raise ConfigError(f'service CIDR "{cidr}" is not a network: {error}') from error
 
 
 async def _stream(response: web.StreamResponse, lines: AsyncIterator[bytes]) -> None:

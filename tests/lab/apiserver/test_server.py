@@ -4,6 +4,8 @@ import base64
 import json
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -301,3 +303,20 @@ def test_a_killed_server_comes_back_with_everything_it_had_answered(tmp_path: An
             f"kept-{number:02}" for number in range(11, 50)
         ]
         assert server.request("POST", MAPS, config_map("more")).code == 201
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--listen", "nowhere"), '--listen "nowhere" is not address:port'),
+        (("--service-cidr", "10.0.0.1/8"), 'service CIDR "10.0.0.1/8" is not a network'),
+        (("--service-cidr", "10.0.0.0/16,10.1.0.0/16"), "must be one a family"),
+        (("--state", "/proc/none/state"), "/proc/none/state"),
+    ],
+)
+def test_a_flag_that_cannot_be_used_is_named_and_ends_the_program(flags: tuple[str, ...], message: str) -> None:
+    command = [sys.executable, "-m", "ovnk.lab.apiserver", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
