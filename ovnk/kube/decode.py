@@ -48,6 +48,7 @@ def node(raw: wire.Json) -> Node:
         addresses=tuple(addresses.values()),
         pod_cidrs=_pod_cidrs(raw, spec),
         zone=sys.intern((metadata.labels or {}).get(ZONE_LABEL, "")),
+        labels=wire.labels(metadata.labels),
     )
 
 
@@ -75,6 +76,7 @@ def pod(raw: wire.Json) -> Pod:
         finished=status.phase in ("Succeeded", "Failed"),
         labels=wire.labels(metadata.labels),
         ips=tuple(wire.address(Pod, raw, f"status.podIPs[{index}].ip", ip) for index, ip in enumerate(listed)),
+        ports=_named_ports(spec),
     )
 
 
@@ -130,9 +132,22 @@ class _Node(Struct, gc=False):
     status: _NodeStatus | None = None
 
 
+class _ContainerPort(Struct, rename="camel", gc=False):
+    container_port: int
+    name: str | None = None
+    protocol: str | None = None
+
+
+class _Container(Struct, rename="camel", gc=False):
+    ports: list[_ContainerPort] | None = None
+    restart_policy: str | None = None
+
+
 class _PodSpec(Struct, rename="camel", gc=False):
     node_name: str | None = None
     host_network: bool | None = None
+    containers: list[_Container] | None = None
+    init_containers: list[_Container] | None = None
 
 
 class _PodIP(Struct, gc=False):
@@ -159,6 +174,17 @@ class _NodeNetwork(Struct):
 _NODE = msgspec.json.Decoder(_Node)
 _POD = msgspec.json.Decoder(_Pod)
 _NODE_NETWORK = msgspec.json.Decoder(_NodeNetwork)
+
+
+def _named_ports(spec: _PodSpec) -> tuple[tuple[str, str, int], ...]:
+    """The named ports of what runs as long as the pod: containers, and init containers that restart (sidecars)."""
+    sidecars = [one for one in spec.init_containers or () if one.restart_policy == "Always"]
+    return tuple(
+        (sys.intern(port.name), sys.intern(port.protocol or "TCP"), port.container_port)
+        for container in (*(spec.containers or ()), *sidecars)
+        for port in container.ports or ()
+        if port.name
+    )
 
 
 def _pod_cidrs(raw: wire.Json, spec: _NodeSpec) -> tuple[str, ...]:

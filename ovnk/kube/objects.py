@@ -17,10 +17,14 @@ Key = str
 
 
 class Namespace(Struct, frozen=True, gc=False):
-    """A Namespace: a place for names, selected by its labels."""
+    """A Namespace: a place for names, selected by its labels.
+
+    `log` is what of its policies' verdicts is logged: "allow", "deny", "both" or "" (annotation ovnk.io/log).
+    """
 
     name: str
     labels: Labels = ()
+    log: str = ""
 
     @property
     def key(self) -> Key:
@@ -39,6 +43,7 @@ class Node(Struct, frozen=True, gc=False):
     addresses: tuple[str, ...] = ()
     pod_cidrs: tuple[str, ...] = ()
     zone: str = ""
+    labels: Labels = ()
 
     @property
     def key(self) -> Key:
@@ -50,6 +55,7 @@ class Pod(Struct, frozen=True, gc=False):
     """A Pod. `ips` is what its status says (podIPs), `finished` whether its phase is Succeeded or Failed.
 
     `node` is "" until it is scheduled. A finished pod has given its addresses back, whatever its status says.
+    `ports` are its containers' named ports: (name, protocol, number).
     """
 
     namespace: str
@@ -60,6 +66,7 @@ class Pod(Struct, frozen=True, gc=False):
     finished: bool = False
     labels: Labels = ()
     ips: tuple[str, ...] = ()
+    ports: tuple[tuple[str, str, int], ...] = ()
 
     @property
     def key(self) -> Key:

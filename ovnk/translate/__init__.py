@@ -39,15 +39,19 @@ class Outputs:
     demands: Desired
     node_networks: Desired
     notices: Desired
+    # So many rules, the first that were made, yield the demands.
+    demanding: int
 
 
 def wire(graph: Graph) -> Outputs:
     """Make the tables and rules of the whole translation in `graph`."""
-    outputs = Outputs(Desired("northbound", identity), Desired("demands"), Desired("node networks"), Desired("notices"))
+    demands = Desired("demands")
     for kind in (Cluster, Namespace, Node, Pod, NodeSubnets, PodAllocation):
         graph.table(kind)
-    graph.derive(Node, nodes.demand, into=outputs.demands)
-    graph.derive(Pod, pods.demand, into=outputs.demands)
+    graph.derive(Node, nodes.demand, into=demands)
+    graph.derive(Pod, pods.demand, into=demands)
+    northbound = Desired("northbound", identity)
+    outputs = Outputs(northbound, demands, Desired("node networks"), Desired("notices"), len(graph.rules))
     graph.derive(Cluster, nodes.cluster_router, into=outputs.northbound)
     graph.derive(Node, nodes.switch, into=outputs.northbound)
     graph.derive(Node, nodes.management_port, into=outputs.northbound)

@@ -4,6 +4,8 @@ A row's key is also its name wherever the table has names, so that what `ovn-nbc
 Names of pods' and management ports are the contract with the node (ovnk.contract).
 """
 
+from hashlib import sha256
+
 from ovnk import contract
 
 # The one Logical_Router of the default topology.
@@ -17,6 +19,23 @@ SERVICE_GROUP = "ovnk-services"
 
 # Logical_Router_Policy priorities (0 to 32767, higher first; ovn-nb(5)).
 NODE_ADDRESS_PRIORITY = 1000
+
+# ACL priorities (0 to 32767, higher first; ovn-nb(5)), a band for each of Kubernetes' tiers. Where the server has tiers
+# the bands are tiers too. Within a band policies stand by their own priority, rules by their order, RULES_A_POLICY
+# places each.
+NODE_ACCESS_PRIORITY = 32000
+ADMIN_PRIORITY = 31000
+NETWORK_POLICY_PRIORITY = 10001
+ISOLATION_PRIORITY = 10000
+BASELINE_PRIORITY = 9999
+RULES_A_POLICY = 100
+ADMIN_TIER, NETWORK_POLICY_TIER, BASELINE_TIER = 0, 1, 2
+
+ACL_NAME_MAX = 63
+
+# The Meter that bounds what ACLs log.
+ACL_METER = "ovnk-acl-log"
+ACL_LOG_LINES_S = 20
 
 
 def owner(kind: str, key: str) -> str:
@@ -90,3 +109,36 @@ def in_zone(zone: str) -> str:
 def elsewhere(zone: str) -> str:
     """The place that is the nodes with nothing of their own, of one zone where zones matter, of all with ""."""
     return f"@elsewhere:{zone}"
+
+
+def port_group(selection: str) -> str:
+    """The Port_Group of a selection's pods. A name that match expressions can hold: a hash, for selectors are long."""
+    return f"ovnk_{_hashed(selection)}"
+
+
+def named_port_group(selection: str, protocol: str, port: str, number: int) -> str:
+    """The Port_Group of a selection's pods that have the port of that name at that number."""
+    return f"ovnk_{_hashed(f'{selection} {protocol} {port} {number}')}"
+
+
+def address_set(of: str, family: int) -> str:
+    """The Address_Set of what is no port: host-network pods, nodes, or the blocks of a rule."""
+    return f"ovnk_{_hashed(of)}_v{family}"
+
+
+def node_access(node: str) -> str:
+    """The ACL by which a node reaches its own pods."""
+    return f"node-access {node}"
+
+
+def acl_name(policy: str, direction: str, rule: str) -> str:
+    """What logs and traces show: "NP:shop/web:ingress:0". At most 63 characters (ovn-nb(5), ACL name).
+
+    One that is too long ends in a hash of the whole, so that two policies never show as one.
+    """
+    full = f"{policy}:{direction}:{rule}"
+    return full if len(full) <= ACL_NAME_MAX else f"{full[: ACL_NAME_MAX - 9]}~{_hashed(full)[:8]}"
+
+
+def _hashed(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:24]

@@ -21,6 +21,8 @@ class Cluster(Struct, frozen=True):
     cluster_cidrs: tuple[str, ...]
     service_cidrs: tuple[str, ...] = ()
     mtu_bytes: int | None = None
+    # Whether the northbound has ACL tiers (OVN 23.06); found by looking.
+    acl_tiers: bool = False
 
 
 class NodeSubnets(Struct, frozen=True):

@@ -1,0 +1,83 @@
+"""What ACLs match, as OVN expressions (ovn-sb(5), Logical_Flow match): subjects, peers and ports. Text only."""
+
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+
+from ovnk.kube.policy_objects import Block, PolicyPort
+from ovnk.translate import names
+
+# direction of the policy → (ACL direction, the subject's side of the packet, the peers' side)
+SIDES = {"ingress": ("to-lport", "outport", "src"), "egress": ("from-lport", "inport", "dst")}
+
+
+def subject(direction: str, group: str) -> str:
+    """The packet is to (ingress) or from (egress) a port of the group."""
+    return f"{SIDES[direction][1]} == @{group}"
+
+
+def peers(direction: str, families: Iterable[int], groups: Sequence[str], sets: Sequence[str]) -> str:
+    """The other side is in one of the port groups, or in one of the address sets (named without family)."""
+    side = SIDES[direction][2]
+    parts = []
+    for family in families:
+        members = [f"${group}_ip{family}" for group in groups] + [f"${names.address_set(one, family)}" for one in sets]
+        if members:
+            parts.append(f"ip{family}.{side} == {{{', '.join(members)}}}")
+    return " || ".join(parts)
+
+
+def ports(wanted: Iterable[PolicyPort]) -> str:
+    """Any of the ports that have numbers, or whole protocols: "tcp && tcp.dst == {80, 443} || udp"."""
+    by_protocol: dict[str, list[PolicyPort]] = {}
+    for port in wanted:
+        by_protocol.setdefault(port.protocol.lower(), []).append(port)
+    parts = []
+    for protocol, some in sorted(by_protocol.items()):
+        if any(not port.first for port in some):
+            parts.append(protocol)
+            continue
+        single = sorted({port.first for port in some if port.first == port.last})
+        if single:
+            parts.append(f"{protocol}.dst == {{{', '.join(map(str, single))}}}")
+        ranges = sorted({(port.first, port.last) for port in some if port.first < port.last})
+        parts += [f"({protocol}.dst >= {first} && {protocol}.dst <= {last})" for first, last in ranges]
+    return " || ".join(parts)
+
+
+def port(protocol: str, number: int) -> str:
+    """One port."""
+    return f"{protocol.lower()}.dst == {number}"
+
+
+def both(*conditions: str) -> str:
+    """All of them; empty ones say nothing."""
+    stated = [condition for condition in conditions if condition]
+    if len(stated) == 1:
+        return stated[0]
+    return " && ".join(f"({condition})" if " || " in condition else condition for condition in stated)
+
+
+def blocks(given: Iterable[Block]) -> dict[int, tuple[str, ...]]:
+    """The networks that make up the blocks, without what each excepts, by family; as few as they can be."""
+    found: dict[int, list[IPv4Network | IPv6Network]] = {4: [], 6: []}
+    for block in given:
+        network = ip_network(block.cidr)
+        left: list[IPv4Network | IPv6Network] = [network]
+        for excepted in map(ip_network, block.excepts):
+            left = [part for whole in left for part in _without(whole, excepted)]
+        found[network.version] += left
+    return {
+        family: tuple(str(one) for one in collapse_addresses(networks))  # type: ignore[type-var]  # one family each
+        for family, networks in found.items()
+        if networks
+    }
+
+
+def _without(
+    network: IPv4Network | IPv6Network, excepted: IPv4Network | IPv6Network
+) -> Iterable[IPv4Network | IPv6Network]:
+    if not network.overlaps(excepted):
+        return [network]
+    if excepted.supernet_of(network):  # type: ignore[arg-type]  # the decoder lets only one family through
+        return []
+    return network.address_exclude(excepted)  # type: ignore[arg-type]  # as above
