@@ -26,7 +26,10 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 def namespace(raw: wire.Json) -> Namespace:
     """The Namespace in `raw`. Raises InvalidObject."""
     metadata = wire.decode(Namespace, wire.IDENTIFIED, raw).metadata or wire.Metadata()
-    return Namespace(wire.name(Namespace, raw, metadata.name, wire.LABEL), wire.labels(metadata.labels))
+    annotations = metadata.annotations or wire.Annotations()
+    return Namespace(
+        wire.name(Namespace, raw, metadata.name, wire.LABEL), wire.labels(metadata.labels), annotations.log or ""
+    )
 
 
 def node(raw: wire.Json) -> Node:
