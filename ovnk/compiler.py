@@ -72,14 +72,24 @@ class Compiler:
     def settle(self, limit: int | None = None) -> tuple[bool, list[Notice]]:
         """Work out what follows from the changes, at most `limit` derivations at once; whether all is settled now."""
         notices: list[Notice] = []
-        while self.graph.settle(limit):
-            demands = self.outputs.demands.take()
-            if self._allocator is None:
-                return True, notices
-            if not demands:
-                return True, [*notices, *_sorted(self.outputs.notices.take().added)]
-            notices += self._allocator.answer(demands)
+        # Demands are answered before anything is run that would have to run again for the answers.
+        while self.graph.settle(limit, self.outputs.demanding):
+            if self._answer(notices):
+                continue
+            if not self.graph.settle(limit):
+                break
+            if not self._answer(notices):
+                told = self.outputs.notices.take().added if self.leading else ()
+                return True, [*notices, *_sorted(told)]
         return False, notices
+
+    def _answer(self, notices: list[Notice]) -> bool:
+        """Have the demands that came answered; whether there were any."""
+        demands = self.outputs.demands.take()
+        if self._allocator is None or not demands:
+            return False
+        notices += self._allocator.answer(demands)
+        return True
 
     def _apply_record(self, change: Change) -> None:
         if isinstance(change, Put):

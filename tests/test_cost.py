@@ -33,8 +33,8 @@ def cost(compiler, *changes):
 @pytest.mark.parametrize(
     ("changes", "derivations", "facts"),
     [
-        # demand, port and entry at once; port and entry again when the allocator has answered
-        ([Put(pod("new", node="n3"))], 5, 2),
+        # the demand; port and entry once the allocator has answered
+        ([Put(pod("new", node="n3"))], 3, 2),
         ([Put(pod("p0", node="n0", labels={"app": "web"}))], 3, 0),
         ([Put(pod("p0", node="n0", ips=("10.244.0.3",)))], 3, 0),
         ([Remove(Pod, "shop/p0")], 0, 2),

@@ -97,15 +97,10 @@ class Desired:
             identity for identity, facts in self._contested.items() if not facts.isdisjoint(self._touched)
         ]:
             self._judge(identity)
-        added, removed = set(), set()
-        for fact, stood in self._touched.items():
-            if fact in self:
-                if not stood:
-                    added.add(fact)
-            elif stood:
-                removed.add(fact)
-        self._touched = {}
-        return Delta(frozenset(added), frozenset(removed))
+        touched, self._touched = self._touched, {}
+        added = frozenset([fact for fact, stood in touched.items() if not stood and fact in self])
+        removed = frozenset([fact for fact, stood in touched.items() if stood and fact not in self])
+        return Delta(added, removed)
 
     def contradictions(self) -> list[Contradiction]:
         """The identities of which more than one fact is yielded, as of the last take()."""
@@ -144,7 +139,8 @@ class Desired:
             del self._about[identity]
 
     def _touch(self, fact: Fact) -> None:
-        self._touched.setdefault(fact, fact in self)
+        if fact not in self._touched:
+            self._touched[fact] = fact in self
 
     def _judge(self, identity: Hashable) -> None:
         """Decide which of the facts of one identity stands."""

@@ -54,6 +54,8 @@ class View:
 
 Function = Callable[[View, Any], Iterable[Any]]
 
+_NOTHING: frozenset[Fact] = frozenset()
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -124,10 +126,14 @@ class Graph:
         source.ranks.append(rank)
         self._mark((rank, key) for key in source)
 
-    def settle(self, limit: int | None = None) -> bool:
-        """Run what has to be run, at most `limit` functions; whether all is settled now."""
+    def settle(self, limit: int | None = None, until: int | None = None) -> bool:
+        """Run what has to be run, at most `limit` functions; whether all is settled now.
+
+        With `until` only the rules of a lower rank are run: those that were made first.
+        """
         dirty = self._dirty
-        while self._lowest < len(dirty):
+        end = len(dirty) if until is None else until
+        while self._lowest < end:
             waiting = dirty[self._lowest]
             if not waiting:
                 self._lowest += 1
@@ -153,8 +159,8 @@ class Graph:
     def _run(self, rule: Rule, key: Key) -> None:
         task, derivation = (rule.rank, key), (rule.name, key)
         value = rule.source.get(key)
-        old = rule.outputs.get(key, frozenset())
-        new: frozenset[Fact] = frozenset()
+        old = rule.outputs.get(key, _NOTHING)
+        new = _NOTHING
         reads: tuple[Read, ...] = ()
         self.failures.pop(derivation, None)
         if value is not None:

@@ -5,8 +5,9 @@ reference needs no look-up and a lost database is rebuilt identical.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from uuid import UUID, uuid5
+
+from msgspec import Struct
 
 # Fixed for ever: changing it would give every row in every database a new UUID.
 NAMESPACE = UUID("6f766e6b-6e6f-5274-8000-6f766e6b2e69")
@@ -20,8 +21,7 @@ def row_uuid(table: str, key: str) -> UUID:
     return uuid5(NAMESPACE, f"{table}/{key}")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Ref:
+class Ref(Struct, frozen=True, order=True, gc=False, cache_hash=True):
     """A reference to the row of `table` with `key`, whether it exists yet or not."""
 
     table: str
@@ -38,8 +38,7 @@ Atom = str | int | float | bool | Ref
 Value = Atom | tuple[Atom, ...] | tuple[tuple[Atom, Atom], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True, gc=False, cache_hash=True):
     """One row with the columns that its owner decides alone.
 
     `owner` is the Kubernetes object that caused it ("Pod/shop/web-0"; "cluster" for what any object may cause)
@@ -59,8 +58,7 @@ class Row:
         return Ref(self.table, self.key)
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True, gc=False, cache_hash=True):
     """One element of a set or map column of the row (table, key): an atom, a Ref, or a (key, value) pair.
 
     A column is given whole in a Row or element by element in Members, never both.
@@ -77,20 +75,15 @@ Fact = Row | Member
 
 def row(table: str, key: str, owner: str, rule: str, **columns: object) -> Row:
     """A Row from plain values: lists, tuples and sets become sets, mappings maps, None is left out."""
-    return Row(
-        table,
-        key,
-        owner,
-        rule,
-        tuple(sorted((name, _value(given)) for name, given in columns.items() if given is not None)),
-    )
+    stated = sorted([(name, _value(given)) for name, given in columns.items() if given is not None])
+    return Row(table, key, owner, rule, tuple(stated))
 
 
 def _value(given: object) -> Value:
-    if isinstance(given, Mapping):
-        return tuple(sorted(given.items()))
-    if isinstance(given, (list, set, frozenset, tuple)):
-        return tuple(sorted(given))
     if isinstance(given, (str, int, float, Ref)):
         return given
+    if isinstance(given, (list, set, frozenset, tuple)):
+        return tuple(sorted(given))
+    if isinstance(given, Mapping):
+        return tuple(sorted(given.items()))
     raise TypeError(f"a column cannot hold {given!r}")
