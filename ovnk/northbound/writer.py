@@ -1,7 +1,7 @@
 """The one writer of the northbound: takes facts and differences of facts, and commits them.
 
-It keeps no facts: what should be is the caller's knowledge, what is is the database's. In between it remembers which
-UUIDs are ours, which owners' rows the database rejects (quarantine), and which rows are not as they should be (drift).
+It keeps no facts: what should be is the caller's knowledge, what is is the database's. In between stand the ledger
+(which rows are there, which are amiss) and the quarantine (whose rows the database rejects).
 
     reconcile(all facts) ──▶ one select, compare, fewest changes        at a start, and when an outcome is unknown
     apply(delta)         ──▶ its changes, nothing read                  ever after
@@ -18,10 +18,12 @@ from dataclasses import dataclass, field
 
 from ovnk.errors import CommitError
 from ovnk.incremental.desired import Delta
-from ovnk.northbound.changes import Change, MemberChange, Place, RowChange, Unit, chunks, of_delta, units
+from ovnk.northbound.changes import Change, Place, chunks, of_delta, units
 from ovnk.northbound.commits import Sent, failure, send
 from ovnk.northbound.comparison import Rows, compare
 from ovnk.northbound.facts import Fact
+from ovnk.northbound.ledger import Ledger
+from ovnk.northbound.quarantine import Quarantine
 from ovnk.northbound.remotes import Tls
 from ovnk.northbound.replica import Seen
 from ovnk.northbound.schema import SINGLETON, Json
@@ -63,16 +65,6 @@ class Drift:
         return bool(self.rows or self.strangers)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rejected:
-    """An owner in quarantine: why, the rows it is about, those it could not insert, and whom it waits for."""
-
-    why: str
-    places: frozenset[Place]
-    inserts: frozenset[str]
-    behind: str = ""
-
-
 class Northbound:
     """The northbound at `remotes` ("unix:PATH", "tcp:IP:PORT", "ssl:IP:PORT", comma separated).
 
@@ -85,15 +77,8 @@ class Northbound:
         self._session = Session(remotes, tls, lock, self._concerns)
         self._writing = threading.RLock()
         self._synced: tuple[Link, int] | None = None
-        self._known: dict[str, Place] = {}
-        self._rejected: dict[str, _Rejected] = {}
-        # UUID of a row that is nowhere → the rows that hold elements about it
-        self._waiting: dict[str, set[Place]] = {}
-        # root rows that were withdrawn, perhaps not with all their elements, which then come back with them
-        self._gone: set[str] = set()
-        # rows of non-root tables that nothing refers to: desired, but nowhere
-        self._orphans: dict[str, Place] = {}
-        self._amiss: set[Place] = set()
+        self._ledger = Ledger()
+        self._quarantine = Quarantine()
         self._on_event: Callable[[], None] = lambda: None
 
     def start(self, on_event: Callable[[], None]) -> None:
@@ -138,12 +123,12 @@ class Northbound:
     def drifted(self) -> bool:
         """Whether `drift` has something to say."""
         link = self._session.link
-        return self.synced and (bool(self._amiss) or (link is not None and link.idl.drifted))
+        return self.synced and (bool(self._ledger.amiss) or (link is not None and link.idl.drifted))
 
     @property
     def quarantined(self) -> Mapping[str, str]:
         """Why, by owner, for all whose rows the database rejects at present."""
-        return {owner: rejected.why for owner, rejected in self._rejected.items()}
+        return self._quarantine.reasons()
 
     def reconcile(self, desired: Iterable[Fact], held: Held = frozenset(), delete_limit: float | None = None) -> Commit:
         """Makes the database what is desired, from whatever it is; writes nothing where nothing differs.
@@ -162,8 +147,8 @@ class Northbound:
             share = 1.0 if delete_limit is None else delete_limit
             if compared.undesired > max(DELETES_NEVER_HELD_BACK, compared.owned * share):
                 changes, held_back = compared.without_deletes(), compared.undesired
-            self._known, self._waiting = compared.known, compared.waiting
-            self._rejected, self._orphans, self._gone, self._amiss = {}, {}, set(), set()
+            self._ledger.compared(compared)
+            self._quarantine.clear()
             self._synced = (link, generation)
             return self._commit(link, changes, compared.bad, began, held_back)
 
@@ -184,11 +169,11 @@ class Northbound:
             link = self._session.link
             if link is None or not self.synced:
                 return Drift()
-            places, self._amiss = self._amiss, set()
+            places, self._ledger.amiss = self._ledger.amiss, set()
             strangers = set()
             for table, uuid in link.idl.take_foreign():
-                if uuid in self._known:
-                    places.add(self._known[uuid])
+                if uuid in self._ledger.known:
+                    places.add(self._ledger.known[uuid])
                 elif TABLES[table].singleton:
                     places.add((table, SINGLETON))
                 else:
@@ -207,24 +192,16 @@ class Northbound:
             rows = {(table, wire.uuid(table, key)) for table, key in drift.rows}
             uuids = {uuid for _, uuid in rows}
             found = self._select(link, _these(self._columns(), rows | drift.strangers), rows | drift.strangers)
-            compared = compare(facts, found, wire, held, lambda uuid: uuid in self._known and uuid not in uuids)
-            for uuid in uuids:
-                self._known.pop(uuid, None)
-            self._known.update(compared.known)
-            self._waiting = {uuid: rest for uuid, places in self._waiting.items() if (rest := places - drift.rows)}
-            for uuid, places in compared.waiting.items():
-                self._waiting.setdefault(uuid, set()).update(places)
-                if uuid in self._orphans and uuid in compared.wanted:
-                    self._amiss |= {self._orphans[uuid], *places}
-            retried = [owner for owner, rejected in self._rejected.items() if rejected.places <= drift.rows]
-            for owner in retried:
-                del self._rejected[owner]
+            known = self._ledger.known
+            compared = compare(facts, found, wire, held, lambda uuid: uuid in known and uuid not in uuids)
+            self._ledger.compared_rows(compared, drift.rows, uuids)
+            self._quarantine.release(drift.rows)
             return self._commit(link, compared.changes, compared.bad, began)
 
     # reading
 
     def _concerns(self, uuid: str) -> bool:
-        return not self.synced or uuid in self._known
+        return not self.synced or uuid in self._ledger.known
 
     def _comparable(self) -> Link:
         link = self._session.usable()
@@ -250,86 +227,53 @@ class Northbound:
 
     # writing
 
-    def _placeable(self, changes: list[Change]) -> list[Change]:
-        """The changes that the database would keep; the others wait for what they lack.
-
-        An element in a row that is nowhere, or about one, and a row of a non-root table that nothing refers to, are
-        accepted and forgotten without a word, or refused (RFC 7047 §3.2).
-        """
-        inserts = {change.uuid: change.place for change in changes if change.verb == "insert"}
-        deletes = {change.uuid: change.place[0] for change in changes if change.verb == "delete"}
-        for uuid, table in deletes.items():
-            self._known.pop(uuid, None)
-            self._orphans.pop(uuid, None)
-            self._gone |= {uuid} if TABLES[table].root else set()
-        adopted = {uuid for change in changes if isinstance(change, RowChange) for uuid in change.refers}
-        for change in changes:
-            if not isinstance(change, MemberChange) or change.verb != "add" or not _strong(change):
-                continue
-            if change.uuid in self._known or change.uuid in inserts:
-                adopted.add(change.refers)
-                if change.refers in self._orphans and change.refers not in inserts:
-                    self._amiss |= {self._orphans[change.refers], change.place}
-        for uuid, place in inserts.items():
-            if uuid in adopted or TABLES[place[0]].root:
-                self._orphans.pop(uuid, None)
-                self._known[uuid] = place
-                if uuid in self._gone:
-                    self._gone.discard(uuid)
-                    self._amiss.add(place)
-            else:
-                known_orphan = uuid in self._orphans
-                self._orphans[uuid] = place
-                self._known.pop(uuid, None)
-                if uuid in self._waiting and not known_orphan:
-                    self._amiss |= {place, *self._waiting.pop(uuid)}
-        placeable: list[Change] = []
-        for change in changes:
-            nowhere = ""
-            if change.verb == "insert":
-                nowhere = change.uuid if change.uuid in self._orphans else ""
-            elif isinstance(change, MemberChange) and change.verb == "add":
-                nowhere = next((uuid for uuid in (change.uuid, change.refers) if uuid and uuid not in self._known), "")
-                if nowhere:
-                    self._waiting.setdefault(nowhere, set()).add(change.place)
-            placeable += [] if nowhere else [change]
-        return placeable
-
     def _commit(
         self, link: Link, changes: list[Change], bad: Mapping[str, str], began: float, held_back: int = 0
     ) -> Commit:
+        refused = self._quarantine.refused()
         ready = []
-        for unit in units(self._placeable(changes)):
-            if unit.name in self._rejected:
-                self._retry(unit)
+        for unit in units(self._ledger.placeable(changes, refused)):
+            if unit.name in self._quarantine:
+                self._ledger.rejected(unit)
+                self._ledger.amiss |= unit.places() | self._quarantine.places(unit.name)
             else:
                 ready.append(unit)
-        refused = {uuid for rejected in self._rejected.values() for uuid in rejected.inserts}
         try:
             sent = send(link, chunks(ready), refused)
         except CommitError:
             self._synced = None
             raise
-        quarantined = {**bad, **self._quarantine(sent)}
-        for unit in ready:
-            for change in unit.changes:
-                if change.verb == "insert" and change.uuid in self._waiting and change.uuid in self._known:
-                    self._amiss |= self._waiting.pop(change.uuid)
-        self._amiss |= {self._known[uuid] for _, uuid in sent.missing if uuid in self._known}
+        quarantined = {**bad, **self._put_away(sent)}
+        self._ledger.committed(ready)
+        self._ledger.look_at(uuid for _, uuid in sent.missing)
         self._look_after(link, changes)
-        if self._amiss:
+        if self._ledger.amiss:
             self._on_event()
         ms = (time.perf_counter() - began) * 1000
         return Commit(sent.rows, sent.operations, sent.transactions, ms, quarantined, held_back)
 
+    def _put_away(self, sent: Sent) -> Mapping[str, str]:
+        """Puts into quarantine what could not be committed; why, by owner."""
+        rejected = []
+        for unit, outcome in sent.rejected:
+            self._ledger.rejected(unit)
+            if outcome.error == "duplicate uuid":
+                # The row is there, whatever we believed: compare.
+                self._ledger.amiss |= unit.places()
+            else:
+                rejected.append((unit, outcome))
+        for unit, _ in sent.blocked:
+            self._ledger.rejected(unit)
+        return self._quarantine.put_away(rejected, sent.blocked)
+
     def _look_after(self, link: Link, changes: list[Change]) -> None:
-        """Compares the rows that went with those that were to go; what differs is to be looked at.
+        """Compares the rows that went with those that were to go; what differs is amiss.
 
         A row of a non-root table goes when the last reference to it does. Functions withdraw or keep a row and its
         reference together, so there is hardly ever anything to find.
         """
         went = link.idl.take_deleted()
-        self._amiss |= {self._known[uuid] for uuid in went if uuid in self._known}
+        self._ledger.look_at(went)
         stayed = {
             change.uuid: change.place
             for change in changes
@@ -344,41 +288,8 @@ class Northbound:
         ]
         if selects:
             found = self._select(link, selects, set())
-            uuids = {row["_uuid"][1] for rows in found.values() for row in rows}
-            parents = {self._known[uuid] for uuid in uuids if uuid in self._known}
-            self._amiss |= parents | set(stayed.values()) if parents else set()
-
-    def _quarantine(self, sent: Sent) -> dict[str, str]:
-        """Puts away what could not be committed; why, by owner."""
-        maker: dict[str, str] = {uuid: owner for owner, one in self._rejected.items() for uuid in one.inserts}
-        put_away: dict[str, tuple[Unit, str, str]] = {}
-        for unit, outcome in sent.rejected:
-            if outcome.error == "duplicate uuid":
-                # The row is there, whatever we believed: look at it.
-                self._amiss |= unit.places()
-            else:
-                put_away[unit.name] = (unit, f"{outcome.error}: {outcome.details}", "")
-                maker.update(dict.fromkeys(unit.inserts(), unit.name))
-        for unit, needed in sent.blocked:
-            behind = maker.get(needed, needed)
-            put_away[unit.name] = (unit, f'waits for the rows of "{behind}"', behind)
-            maker.update(dict.fromkeys(unit.inserts(), unit.name))
-        for owner, (unit, why, behind) in put_away.items():
-            self._rejected[owner] = _Rejected(why, frozenset(unit.places()), frozenset(unit.inserts()), behind)
-            for change in unit.changes:
-                if change.verb == "insert":
-                    self._known.pop(change.uuid, None)
-                elif change.verb == "delete":
-                    self._known[change.uuid] = change.place
-        return {owner: why for owner, (_, why, _) in put_away.items()}
-
-    def _retry(self, unit: Unit) -> None:
-        """An owner in quarantine changed: its rows, and those of whoever waits for it, are to be looked at."""
-        self._amiss |= unit.places()
-        owners = [unit.name]
-        for owner in owners:
-            self._amiss |= self._rejected[owner].places
-            owners += [name for name, one in self._rejected.items() if one.behind == owner and name not in owners]
+            if self._ledger.look_at(row["_uuid"][1] for rows in found.values() for row in rows):
+                self._ledger.amiss |= set(stayed.values())
 
 
 @contextmanager
@@ -394,10 +305,6 @@ def _collector_paused() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def _strong(change: MemberChange) -> bool:
-    return TABLES[change.place[0]].columns[change.column].strong
 
 
 def _everything(columns: Mapping[str, list[str]]) -> list[dict[str, Json]]:
