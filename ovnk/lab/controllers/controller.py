@@ -22,6 +22,8 @@ log = structlog.get_logger()
 
 # What others changed at the same time, or removed: the next look decides anew.
 RACES = (404, 409)
+# What a server says (as a 403) to a creation in a namespace that is going: soon the owner goes too.
+ENDING = "because it is being terminated"
 
 
 class Controller(ABC):
@@ -64,7 +66,7 @@ class Controller(ABC):
             try:
                 again_s = await self.reconcile(key)
             except ApiError as error:
-                if error.status not in RACES:
+                if error.status not in RACES and ENDING not in error.message:
                     log.warning("not reconciled", controller=self.name, key=key, why=str(error))
                 self.queue.retry(key)
             except Exception:  # a bug of ours in one key must not stop the others; it is logged with that key
