@@ -20,6 +20,9 @@ from ovsdb_schemas.northbound import TABLES
 UNITS_A_TRANSACTION = 200
 # A shared owner may hold thousands of rows; a transaction of that size still takes the server well under a second.
 CHANGES_A_TRANSACTION = 4000
+# Of a large delta, so much is planned while as much is being sent.
+FACTS_A_PART = 3200
+_PORT = "Logical_Switch_Port"
 
 # Where a fact stands: (table, key).
 Place = tuple[str, str]
@@ -87,7 +90,37 @@ class Planned:
     bad: dict[str, str] = field(default_factory=dict)
 
 
-def of_delta(delta: Delta, wire: Wire) -> Planned:
+class Part(NamedTuple):
+    """Some of a delta's facts."""
+
+    added: Sequence[Fact]
+    removed: Sequence[Fact]
+
+
+def parts(delta: Delta) -> list[Part]:
+    """The delta in parts, the later ones needing nothing of each other: one is planned while another is sent.
+
+    The later ones are ports, some 500 each: nothing refers to a port but elements about it, which go with it. Owners
+    of more than ports, such as nodes, are in the first part as a whole.
+    """
+    halves = _facts(delta.added), _facts(delta.removed)
+    if sum(map(len, halves)) < 2 * FACTS_A_PART:
+        return [Part(*halves)]
+    rows = [fact for half in halves for fact in half if isinstance(fact, Row)]
+    others = {row.owner for row in rows if row.table != _PORT}
+    keys = dict.fromkeys(row.key for row in rows if row.table == _PORT and row.owner not in others)
+    ports_a_part = FACTS_A_PART * len(keys) // sum(map(len, halves)) or 1
+    number = {key: 1 + position // ports_a_part for position, key in enumerate(keys)}
+    cut: list[tuple[list[Fact], list[Fact]]] = [([], []) for _ in range(2 + len(keys) // ports_a_part)]
+    for position, half in enumerate(halves):
+        for fact in half:
+            about = fact.ref if isinstance(fact, Row) else fact.element
+            port = isinstance(about, Ref) and about.table == _PORT
+            cut[number.get(about.key, 0) if port else 0][position].append(fact)  # type: ignore[union-attr]  # a Ref
+    return [Part(*halves) for halves in cut if any(halves)]
+
+
+def of_delta(delta: Delta | Part, wire: Wire) -> Planned:
     """The changes that `delta` asks for: a row in both halves is an update of the columns that differ."""
     planned = Planned()
     added, removed = _facts(delta.added), _facts(delta.removed)

@@ -19,7 +19,7 @@ from ovsdbapp.backend.ovs_idl import command, connection, idlutils, transaction
 from ovnk.northbound.replica import Replica, Seen
 from ovnk.northbound.schema import Json
 
-_IN_FLIGHT = 2
+_IN_FLIGHT = 4
 _Status = ovs.db.idl.Transaction
 
 # What one owner's facts can cause; any other error is of the server as a whole (read-only, disk full, …).

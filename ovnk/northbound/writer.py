@@ -13,12 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 
 from ovnk.errors import CommitError
 from ovnk.incremental.desired import Delta
-from ovnk.northbound.changes import Change, Place, chunks, of_delta, units
+from ovnk.northbound.changes import Change, Place, Planned, Unit, chunks, of_delta, parts, units
 from ovnk.northbound.commits import Sent, failure, send
 from ovnk.northbound.comparison import Rows, compare
 from ovnk.northbound.facts import Fact
@@ -63,6 +65,17 @@ class Drift:
     def __bool__(self) -> bool:
         """Whether there is anything to look at."""
         return bool(self.rows or self.strangers)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What the parts of one call came to."""
+
+    rows: int = 0
+    operations: int = 0
+    transactions: int = 0
+    quarantined: dict[str, str] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
 
 
 class Northbound:
@@ -150,7 +163,7 @@ class Northbound:
             self._ledger.compared(compared)
             self._quarantine.clear()
             self._synced = (link, generation)
-            return self._commit(link, changes, compared.bad, began, held_back)
+            return self._commit(link, [Planned(changes, compared.bad)], began, held_back)
 
     def apply(self, delta: Delta) -> Commit:
         """Commits the difference. What it says about an owner in quarantine is left to `drift`.
@@ -160,8 +173,7 @@ class Northbound:
         with self._writing, _collector_paused():
             began = time.perf_counter()
             link = self._comparable()
-            planned = of_delta(delta, self._session.wire)
-            return self._commit(link, planned.changes, planned.bad, began)
+            return self._commit(link, (of_delta(part, self._session.wire) for part in parts(delta)), began)
 
     def drift(self) -> Drift:
         """What is to be looked at, told once: the caller brings the facts about it to `repair`."""
@@ -196,7 +208,7 @@ class Northbound:
             compared = compare(facts, found, wire, held, lambda uuid: uuid in known and uuid not in uuids)
             self._ledger.compared_rows(compared, drift.rows, uuids)
             self._quarantine.release(drift.rows)
-            return self._commit(link, compared.changes, compared.bad, began)
+            return self._commit(link, [Planned(compared.changes, compared.bad)], began)
 
     # reading
 
@@ -227,30 +239,53 @@ class Northbound:
 
     # writing
 
-    def _commit(
-        self, link: Link, changes: list[Change], bad: Mapping[str, str], began: float, held_back: int = 0
-    ) -> Commit:
-        refused = self._quarantine.refused()
+    def _commit(self, link: Link, planned: Iterable[Planned], began: float, held_back: int = 0) -> Commit:
+        """Commits the first part, then the others, each being sent while the next is being planned."""
+        tally = _Tally()
+        rest = iter(planned)
+        try:
+            for part in islice(rest, 1):
+                ready = self._ready(part, tally)
+                self._conclude(ready, send(link, chunks(ready), self._quarantine.refused()), tally)
+            with ThreadPoolExecutor(1) as sender:
+                sending: tuple[list[Unit], Future[Sent]] | None = None
+                for part in rest:
+                    ready = self._ready(part, tally)
+                    if sending is not None:
+                        self._conclude(sending[0], sending[1].result(), tally)
+                    sending = ready, sender.submit(send, link, chunks(ready), self._quarantine.refused())
+                if sending is not None:
+                    self._conclude(sending[0], sending[1].result(), tally)
+        except CommitError:
+            self._synced = None
+            raise
+        self._look_after(link, tally.changes)
+        if self._ledger.amiss:
+            self._on_event()
+        ms = (time.perf_counter() - began) * 1000
+        return Commit(tally.rows, tally.operations, tally.transactions, ms, tally.quarantined, held_back)
+
+    def _ready(self, planned: Planned, tally: "_Tally") -> list[Unit]:
+        """The units to send; what concerns an owner in quarantine is left to be compared."""
+        tally.changes += planned.changes
+        tally.quarantined |= planned.bad
         ready = []
-        for unit in units(self._ledger.placeable(changes, refused)):
+        for unit in units(self._ledger.placeable(planned.changes, self._quarantine.refused())):
             if unit.name in self._quarantine:
                 self._ledger.rejected(unit)
                 self._ledger.amiss |= unit.places() | self._quarantine.places(unit.name)
             else:
                 ready.append(unit)
-        try:
-            sent = send(link, chunks(ready), refused)
-        except CommitError:
-            self._synced = None
-            raise
-        quarantined = {**bad, **self._put_away(sent)}
+        return ready
+
+    def _conclude(self, ready: list[Unit], sent: Sent, tally: "_Tally") -> None:
+        """Writes into ledger and quarantine what became of the units."""
+        tally.rows += sent.rows
+        tally.operations += sent.operations
+        tally.transactions += sent.transactions
+        tally.quarantined |= self._put_away(sent)
         self._ledger.committed(ready)
         self._ledger.look_at(uuid for _, uuid in sent.missing)
-        self._look_after(link, changes)
-        if self._ledger.amiss:
-            self._on_event()
-        ms = (time.perf_counter() - began) * 1000
-        return Commit(sent.rows, sent.operations, sent.transactions, ms, quarantined, held_back)
 
     def _put_away(self, sent: Sent) -> Mapping[str, str]:
         """Puts into quarantine what could not be committed; why, by owner."""

@@ -87,3 +87,26 @@ def test_a_fact_no_database_could_hold_is_told_by_owner_and_the_rest_goes_on():
     found = changes.of_delta(delta([], [bad, switch()]), WIRE)
     assert list(found.bad) == ["Node/node-2"]
     assert len(found.changes) == 1
+
+
+def test_a_large_delta_comes_in_parts_and_nothing_is_lost():
+    before = [fact for number in range(500) for fact in pod(f"old-{number}")]
+    after = [switch("node-1"), *(fact for number in range(4000) for fact in pod(f"web-{number}"))]
+    node = row("Logical_Switch_Port", "node:node-1", "Node/node-1", "nodes.management", name="node:node-1")
+    given = delta(before, [*after, node])
+    first, *others = changes.parts(given)
+    assert set(first.added) >= {switch("node-1"), node}
+    assert len(others) > 1
+    assert sorted(map(repr, given.added)) == sorted(repr(fact) for part in (first, *others) for fact in part.added)
+    assert sorted(map(repr, given.removed)) == sorted(repr(fact) for part in (first, *others) for fact in part.removed)
+
+
+def test_a_port_and_all_elements_about_it_are_in_one_part():
+    pods = [fact for number in range(4000) for fact in pod(f"web-{number}")]
+    members = [Member("Port_Group", "web", "ports", port(f"web-{number}").ref) for number in range(4000)]
+    of: dict[str, set[int]] = {}
+    for number, part in enumerate(changes.parts(delta([], [*pods, *members]))):
+        for fact in part.added:
+            key = fact.element.key if isinstance(fact, Member) else fact.key
+            of.setdefault(key, set()).add(number)
+    assert all(len(numbers) == 1 for numbers in of.values())

@@ -105,3 +105,18 @@ def test_a_fact_no_database_could_hold_is_told_and_the_rest_goes_on(server, nort
     commit = northbound.reconcile([switch(), bad])
     assert list(commit.quarantined) == ["Node/node-2"]
     assert ours(server) == expected([switch()])
+
+
+def test_culprits_in_a_delta_of_several_parts(server, northbound):
+    northbound.reconcile([])
+    for name in ("shop/web-7", "shop/web-3900"):
+        take_name(server, "Logical_Switch_Port", name)
+    facts = [switch(), *(fact for number in range(4000) for fact in pod(f"web-{number}"))]
+    assert set(northbound.apply(delta([], facts)).quarantined) == {"Pod/shop/web-7", "Pod/shop/web-3900"}
+    bad = {*pod("web-7"), *pod("web-3900")}
+    good = [fact for fact in facts if fact not in bad]
+    assert ours(server) == expected(good)
+    northbound.apply(delta(facts, []))
+    settled(northbound, [])
+    assert ours(server) == {}
+    assert northbound.quarantined == {}
