@@ -58,6 +58,21 @@ def decoded(kind: Kind, body: Any, write: Write) -> Object:
     return body
 
 
+def typed(definition: str, body: Any) -> Object:
+    """The body as a message of that built-in definition that is no object of its own (Scale, DeleteOptions).
+
+    Raises StatusError 400 when it is none.
+    """
+    if not isinstance(body, dict):
+        raise status.bad_request("the body of the request is not an object")
+    try:
+        decoding.decode(schemas.definition(definition), body, [])
+    except decoding.WrongType as error:
+        name = definition.rpartition(".")[2]
+        raise status.bad_request(f"the body of the request cannot be handled as a {name}: {error}") from error
+    return body
+
+
 def patched(kind: Kind, value: Object, media_type: str, patch: Any) -> Any:
     """The object after a JSON, merge or strategic merge patch. Raises 400, 415, 422."""
     try:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import orjson
 import yaml
 
-from ovnk.lab.apiserver import discovery, patches, protobuf, status
+from ovnk.lab.apiserver import bodies, discovery, patches, protobuf, status
 from ovnk.lab.apiserver.bodies import Write
 from ovnk.lab.apiserver.deletion import Delete
 
@@ -27,6 +27,8 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+
+_DELETE_OPTIONS: Final = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 
 Shape = Literal["object", "table", "metadata"]
 
@@ -122,9 +124,7 @@ def dry_run(query: Mapping[str, str], options: Object | None = None) -> bool:
 
 def delete(query: Mapping[str, str], options: Any) -> Delete:
     """metav1.DeleteOptions from a body (None: no body) and the query. Raises StatusError 400."""
-    given = options if options is not None else {}
-    if not isinstance(given, dict):
-        raise status.bad_request("the body of the request is not a DeleteOptions object")
+    given = bodies.typed(_DELETE_OPTIONS, {} if options is None else options)
     grace = given.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
     propagation = given.get("propagationPolicy") or query.get("propagationPolicy") or "Background"
     orphan = given.get("orphanDependents", query.get("orphanDependents"))
@@ -138,7 +138,7 @@ def delete(query: Mapping[str, str], options: Any) -> Delete:
     preconditions = given.get("preconditions") or {}
     try:
         grace_s = None if grace is None else int(grace)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise status.bad_request(f'gracePeriodSeconds: Invalid value: "{grace}": must be an integer') from error
     return Delete(
         grace_s,

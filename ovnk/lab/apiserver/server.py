@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import hmac
 import ipaddress
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -20,16 +20,17 @@ from aiohttp import web
 
 from ovnk.errors import ConfigError
 from ovnk.lab.apiserver import (
+    bodies,
     listing,
     negotiation,
     patches,
+    rendering,
     representation,
     routes,
     selectors,
     services,
     status,
     subresources,
-    tables,
     watching,
 )
 from ovnk.lab.apiserver.bodies import Write
@@ -158,13 +159,10 @@ class _Server:
                 return _json(subresources.scale_of(kind, stored.value))
             if target.subresource not in ("", "status"):
                 raise status.method_not_allowed()
-            return _encoded(self._rendered(kind, stored, accepted))
+            return _encoded(rendering.one(kind, stored, accepted))
         if "list" not in kind.verbs:
             raise status.method_not_allowed()
-        try:
-            selector = selectors.parse(kind, query.get("labelSelector", ""), query.get("fieldSelector", ""))
-        except ValueError as error:
-            raise status.bad_request(str(error)) from error
+        selector = _selector(kind, query)
         if query.get("watch") in ("1", "true"):
             return await self._watch(request, target, selector, accepted)
         page = listing.page(
@@ -179,37 +177,7 @@ class _Server:
                 query.get("resourceVersionMatch", ""),
             ),
         )
-        return _encoded(self._page(kind, page, accepted))
-
-    def _page(self, kind: Kind, page: listing.Page, accepted: negotiation.Accepted) -> bytes:
-        metadata: Object = {"resourceVersion": str(page.version)}
-        if page.token:
-            metadata["continue"] = page.token
-        if page.remaining is not None:
-            metadata["remainingItemCount"] = page.remaining
-        if accepted.shape == "table":
-            shown = tables.table(
-                kind,
-                [representation.value(kind, one) for one in page.items],
-                str(page.version),
-                include=accepted.include,
-            )
-            return orjson.dumps({**shown, "metadata": metadata})
-        if accepted.shape == "metadata":
-            partials = [tables.partial(one.value) for one in page.items]
-            head = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
-            return orjson.dumps({**head, "items": partials})
-        head = {"kind": kind.list_kind, "apiVersion": kind.api_version, "metadata": metadata}
-        items = b",".join(representation.encoded(kind, one) for one in page.items)
-        return orjson.dumps(head)[:-1] + b',"items":[' + items + b"]}"
-
-    def _rendered(self, kind: Kind, stored: Stored, accepted: negotiation.Accepted) -> bytes:
-        if accepted.shape == "table":
-            shown = [representation.value(kind, stored)]
-            return orjson.dumps(tables.table(kind, shown, str(stored.version), include=accepted.include))
-        if accepted.shape == "metadata":
-            return orjson.dumps(tables.partial(stored.value))
-        return representation.encoded(kind, stored)
+        return _encoded(rendering.page(kind, page, accepted))
 
     async def _watch(
         self, request: web.Request, target: routes.Target, selector: selectors.Selector, accepted: negotiation.Accepted
@@ -222,7 +190,7 @@ class _Server:
         version = None if given in ("", "0") or initial else int(given)
 
         def render(kind: Kind, stored: Stored) -> bytes:
-            return self._rendered(kind, stored, accepted)
+            return rendering.one(kind, stored, accepted)
 
         watched = watching.Request(
             kind=kind,
@@ -250,14 +218,13 @@ class _Server:
         if kind.namespaced and target.namespace is None:
             raise status.method_not_allowed()
         if target.subresource == "binding" or kind.kind == "Binding":
-            body = _object(body)
-            name = target.name or (body.get("metadata") or {}).get("name", "")
-            return _json(subresources.bind(self._operations, target.place, name, body, write), 201)
+            return _json(subresources.bind(self._operations, target.place, target.name, body, write), 201)
         if target.subresource == "eviction":
-            options = negotiation.delete(request.query, _object(body).get("deleteOptions"))
+            eviction = bodies.typed(subresources.EVICTION, body)
+            options = negotiation.delete(request.query, eviction.get("deleteOptions"))
             return _json(subresources.evict(self._operations, target.place, target.name, options), 201)
         if kind.verbs == ("create",):
-            return _json(subresources.reviewed(kind, _object(body), self._token), 201)
+            return _json(subresources.reviewed(kind, body, self._token), 201)
         stored = self._operations.create(kind, target.place, body, write)
         return self._written(kind, stored, write, 201)
 
@@ -270,7 +237,7 @@ class _Server:
         if target.subresource == "scale":
             return self._scaled(target, body, write)
         if target.subresource == "finalize":
-            return self._finalized(target, _object(body), write)
+            return self._finalized(target, body, write)
         stored = self._operations.update(kind, target.place, target.name, body, write)
         return self._written(kind, stored, write, 200)
 
@@ -292,9 +259,8 @@ class _Server:
             return self._written(kind, stored, write, 201 if created else 200)
         if target.subresource == "scale":
             before = subresources.scale_of(kind, self._operations.get(kind, target.place, target.name).value)
-            merged = (
-                patches.json_patch(before, body) if media_type == patches.JSON else patches.merge_patch(before, body)
-            )
+            # A Scale has no lists, so a strategic merge patch of one is a merge patch.
+            merged = bodies.patched(kind, before, patches.JSON if media_type == patches.JSON else patches.MERGE, body)
             return self._scaled(target, merged, write)
         stored = self._operations.patch(kind, target.place, target.name, media_type, body, write)
         return self._written(kind, stored, write, 200)
@@ -302,13 +268,13 @@ class _Server:
     def _scaled(self, target: routes.Target, scale: Any, write: Write) -> web.Response:
         kind = target.kind
         value = self._operations.get(kind, target.place, target.name).value
-        wanted = orjson.loads(orjson.dumps(subresources.scaled(kind, value, _object(scale))))
+        wanted = orjson.loads(orjson.dumps(subresources.scaled(kind, value, scale)))
         stored = self._operations.update(kind, target.place, target.name, wanted, write)
         return _json(subresources.scale_of(kind, stored.value))
 
-    def _finalized(self, target: routes.Target, body: Object, write: Write) -> web.Response:
+    def _finalized(self, target: routes.Target, body: Any, write: Write) -> web.Response:
         stored = self._operations.get(target.kind, target.place, target.name)
-        finalizers = (body.get("spec") or {}).get("finalizers") or []
+        finalizers = (bodies.typed(target.kind.definition, body).get("spec") or {}).get("finalizers") or []
 
         def change(value: Object) -> None:
             value["spec"] = {**value["spec"], "finalizers": finalizers}
@@ -334,14 +300,11 @@ class _Server:
         kind, query = target.kind, request.query
         if "deletecollection" not in kind.verbs:
             raise status.method_not_allowed()
-        try:
-            selector = selectors.parse(kind, query.get("labelSelector", ""), query.get("fieldSelector", ""))
-        except ValueError as error:
-            raise status.bad_request(str(error)) from error
+        selector = _selector(kind, query)
         found = self._operations.select(kind, target.namespace, selector)
         for stored in found:
             self._operations.delete(kind, stored.namespace, stored.name, options)
-        return _encoded(self._page(kind, listing.Page(found, self._store.version), negotiation.Accepted()))
+        return _encoded(rendering.page(kind, listing.Page(found, self._store.version), negotiation.Accepted()))
 
     async def _body(self, request: web.Request) -> Any:
         return negotiation.body(await request.read(), request.content_type if "Content-Type" in request.headers else "")
@@ -361,6 +324,13 @@ def _network(cidr: str) -> services.Network:
         raise ConfigError(f'service CIDR "{cidr}" is not a network: {error}') from error
 
 
+def _selector(kind: Kind, query: Mapping[str, str]) -> selectors.Selector:
+    try:
+        return selectors.parse(kind, query.get("labelSelector", ""), query.get("fieldSelector", ""))
+    except ValueError as error:
+        raise status.bad_request(str(error)) from error
+
+
 async def _stream(response: web.StreamResponse, lines: AsyncIterator[bytes]) -> None:
     try:
         async for chunk in lines:
@@ -376,12 +346,6 @@ def _json(value: Object, code: int = 200) -> web.Response:
 
 def _encoded(content: bytes, code: int = 200) -> web.Response:
     return web.Response(body=content, status=code, content_type="application/json")
-
-
-def _object(body: Any) -> Object:
-    if not isinstance(body, dict):
-        raise status.bad_request("the body of the request is not an object")
-    return body
 
 
 def _integer(text: str | None) -> int:

@@ -5,7 +5,7 @@ Each takes the decoded body and gives the object to answer with.
 
 from typing import Any, Final
 
-from ovnk.lab.apiserver import columns, selectors, status, tables
+from ovnk.lab.apiserver import bodies, columns, selectors, status, tables
 from ovnk.lab.apiserver.bodies import Write
 from ovnk.lab.apiserver.deletion import PODS, Delete
 from ovnk.lab.apiserver.kinds import Kind, Resource
@@ -15,6 +15,9 @@ from ovnk.lab.apiserver.stored import Stored
 Object = dict[str, Any]
 
 _BUILT_IN_SCALE: Final = {"spec": ".spec.replicas", "status": ".status.replicas", "selector": ".status.selector"}
+EVICTION: Final = "io.k8s.api.policy.v1.Eviction"
+_SCALE: Final = "io.k8s.api.autoscaling.v1.Scale"
+_BINDING: Final = "io.k8s.api.core.v1.Binding"
 _BUDGETS: Final = Resource("policy", "poddisruptionbudgets")
 
 USER: Final[Object] = {"username": "kubernetes-admin", "groups": ["system:masters", "system:authenticated"]}
@@ -37,10 +40,11 @@ def scale_of(kind: Kind, value: Object) -> Object:
     }
 
 
-def scaled(kind: Kind, value: Object, scale: Object) -> Object:
-    """The object with the replicas a Scale wants; a new value. Raises StatusError 422."""
+def scaled(kind: Kind, value: Object, body: Any) -> Object:
+    """The object with the replicas a Scale wants; a new value. Raises StatusError 400, 422."""
+    scale = bodies.typed(_SCALE, body)
     replicas = (scale.get("spec") or {}).get("replicas", 0)
-    if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0:
+    if replicas < 0:
         name = value["metadata"]["name"]
         cause = status.invalid_value("spec.replicas", replicas, "must be greater than or equal to 0")
         raise status.invalid(kind, name, [cause])
@@ -56,16 +60,18 @@ def scaled(kind: Kind, value: Object, scale: Object) -> Object:
     return result
 
 
-def bind(operations: Operations, namespace: str, name: str, body: Object, write: Write) -> Object:
-    """POST pods/NAME/binding, or bindings."""
-    node = (body.get("target") or {}).get("name")
+def bind(operations: Operations, namespace: str, name: str, body: Any, write: Write) -> Object:
+    """POST pods/NAME/binding, or bindings (where `name` is empty and the binding has it)."""
+    binding = bodies.typed(_BINDING, body)
+    metadata = binding.get("metadata") or {}
+    name = name or metadata.get("name", "")
+    node = (binding.get("target") or {}).get("name")
     if not node:
         cause = status.required("target.name")
         raise status.StatusError(422, "Invalid", f'Binding "{name}" is invalid: target.name: Required value', {
             "name": name, "kind": "Binding", "causes": [cause.body()],
         })  # fmt: skip
-    annotations = (body.get("metadata") or {}).get("annotations") or {}
-    operations.bind(namespace, name, node, annotations, write)
+    operations.bind(namespace, name, node, metadata.get("annotations") or {}, write)
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
 
@@ -88,9 +94,9 @@ def _allows(budget: Stored) -> bool:
     return allowed > 0
 
 
-def reviewed(kind: Kind, body: Object, token: str | None) -> Object:
-    """A review with its answer: whoever has the token may do anything."""
-    spec = body.get("spec") or {}
+def reviewed(kind: Kind, body: Any, token: str | None) -> Object:
+    """A review with its answer: whoever has the token may do anything. Raises StatusError 400."""
+    review = bodies.typed(kind.definition, body)
     answer: Object = {"allowed": True}
     if kind.kind == "SelfSubjectRulesReview":
         answer = {
@@ -101,6 +107,6 @@ def reviewed(kind: Kind, body: Object, token: str | None) -> Object:
     elif kind.kind == "SelfSubjectReview":
         answer = {"userInfo": USER}
     elif kind.kind == "TokenReview":
-        known = token is None or spec.get("token") == token
+        known = token is None or (review.get("spec") or {}).get("token") == token
         answer = {"authenticated": True, "user": USER} if known else {"user": {}, "error": "unknown token"}
-    return {**body, "kind": kind.kind, "apiVersion": kind.api_version, "status": answer}
+    return {**review, "kind": kind.kind, "apiVersion": kind.api_version, "status": answer}

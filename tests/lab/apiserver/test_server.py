@@ -74,6 +74,16 @@ def get(server: Running, path: str, accept: str) -> Any:
         ("DELETE", f"{MAPS}/absent", [], 400, "BadRequest"),
         ("DELETE", f"{MAPS}/absent?propagationPolicy=Upwards", None, 400, "BadRequest"),
         ("PUT", f"{MAPS}/absent", config_map("absent"), 404, "NotFound"),
+        ("DELETE", f"{MAPS}/absent", {"preconditions": 5}, 400, "BadRequest"),
+        ("DELETE", f"{MAPS}/absent", {"gracePeriodSeconds": "x"}, 400, "BadRequest"),
+        ("DELETE", f"{MAPS}/absent?gracePeriodSeconds=x", None, 400, "BadRequest"),
+        ("POST", f"{PODS}/absent/binding", {"target": 5}, 400, "BadRequest"),
+        ("POST", f"{PODS}/absent/binding", [], 400, "BadRequest"),
+        ("POST", f"{PODS}/absent/eviction", {"deleteOptions": []}, 400, "BadRequest"),
+        ("GET", f"{PODS}/absent/binding", None, 404, "NotFound"),
+        ("PUT", "/api/v1/namespaces/default/finalize", {"spec": 5}, 400, "BadRequest"),
+        ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {"spec": []}, 400, "BadRequest"),
+        ("POST", "/apis/authentication.k8s.io/v1/tokenreviews", 5, 400, "BadRequest"),
     ],
 )
 def test_a_request_that_cannot_be_served_gets_a_status_with_the_reason(
@@ -215,6 +225,10 @@ def test_a_scale_is_read_put_and_patched(server: Running) -> None:
     merge = "application/merge-patch+json"
     assert server.request("PATCH", f"{path}/d/scale", {"spec": {"replicas": 2}}, merge).code == 200
     assert server.request("PATCH", f"{path}/d/scale", {"spec": {"replicas": -2}}, merge).code == 422
+    assert server.request("PATCH", f"{path}/d/scale", {"spec": {"replicas": "two"}}, merge).code == 400
+    removal = [{"op": "remove", "path": "/spec/none"}]
+    assert server.request("PATCH", f"{path}/d/scale", removal, "application/json-patch+json").code == 422
+    assert server.request("PUT", f"{path}/d/scale", {"metadata": []}).code == 400
     assert server.request("GET", f"{path}/d").body["spec"]["replicas"] == 2
 
 
