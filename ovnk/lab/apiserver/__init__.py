@@ -10,7 +10,8 @@ controllers and kubelets do, over HTTP, as they would against a real one. Read i
       structural, validation
     operations                  the verbs, without HTTP; around it bodies, defaults, strategies, ownership, deletion,
                                 services (cluster IPs), collection (what follows a delete)
-    listing, watching, tables   how objects are shown
+    listing, watching, tables,  how objects are shown
+      rendering
     server                      HTTP; around it routes, negotiation, discovery, openapi, protobuf, subresources
 """
 

@@ -130,7 +130,10 @@ def _in_order(schema: Schema, merged: list[Any], order: list[Any], live: list[An
     """The list with the named entries in the patch's order; the others keep their place among the live ones."""
 
     def name(item: Any) -> Any:
-        return item.get(schema.merge_key) if isinstance(item, dict) else item
+        found = item.get(schema.merge_key) if isinstance(item, dict) else item
+        if isinstance(found, (list, dict)):
+            raise PatchMalformed(f"{found!r} names no entry of a list; give the value of its merge key")
+        return found
 
     wanted = {name(item): index for index, item in enumerate(order)}
     before = {name(item): index for index, item in enumerate(live)}
