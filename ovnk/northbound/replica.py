@@ -51,6 +51,8 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no typ
     ) -> None:
         self._schema_question = _SchemaQuestion(schema_json)
         super().__init__(remotes, _Watched(schema_json, present))
+        # Up to 8 s by default, and a pod would wait for that.
+        self._session.reconnect.set_backoff(1000, 2000)
         for name, table in self.tables.items():
             if not TABLES[name].singleton:
                 # No column of the schema, but ovsdb-server monitors it as one. The Idl only asks for its name.
