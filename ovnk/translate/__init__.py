@@ -75,7 +75,6 @@ def _wire_services(graph: Graph, outputs: Outputs) -> None:
     graph.derive(Zone, service_groups.zone_group, into=outputs.northbound)
     graph.derive(Place, service_groups.switch, into=outputs.northbound)
     graph.derive(Service, services.load_balancer, into=outputs.northbound)
-    graph.derive(Service, service_notices.affinity, into=outputs.notices)
     graph.derive(Service, service_notices.overlap, into=outputs.notices)
     graph.derive(EndpointSlice, service_notices.fqdn, into=outputs.notices)
 

@@ -1,4 +1,4 @@
-"""What Services' owners should be told, with an Event: what OVN cannot hold, and what two Services both claim.
+"""What Services' owners should be told, with an Event: what cannot be balanced, and what two both claim.
 
 None of it withdraws anything; what is done instead is in the message.
 """
@@ -9,7 +9,6 @@ from ovnk.incremental.graph import View
 from ovnk.kube.objects import Notice
 from ovnk.kube.service_objects import EndpointSlice, Service
 from ovnk.translate import addressing
-from ovnk.translate.services import AFFINITY_S_MAX
 
 # (address, protocol, port) from outside the cluster
 Claim = tuple[str, str, int]
@@ -19,16 +18,6 @@ def claims(service: Service) -> set[Claim]:
     """The external sockets that the Service wants for itself: its externalIPs and load balancer addresses."""
     addresses = {*service.external_ips, *service.load_balancer_ips}
     return {(address, port.protocol, port.port) for address in addresses for port in service.ports}
-
-
-def affinity(_view: View, service: Service) -> Iterator[Notice]:
-    """An affinity longer than OVN's longest is cut short."""
-    if service.affinity_s > AFFINITY_S_MAX and service.cluster_ips:
-        message = (
-            f"sessionAffinityConfig.clientIP.timeoutSeconds {service.affinity_s} is more than OVN can hold; "
-            f"a client stays with its endpoint for {AFFINITY_S_MAX} s after its last packet"
-        )
-        yield Notice("Service", service.key, "AffinityCapped", message, service.uid)
 
 
 def overlap(view: View, service: Service) -> Iterator[Notice]:
