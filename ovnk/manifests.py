@@ -7,7 +7,7 @@ import msgspec
 import yaml
 
 from ovnk.errors import InvalidObject
-from ovnk.kube import decode, decode_services
+from ovnk.kube import decode, decode_policies, decode_services
 from ovnk.kube.objects import KubeObject
 
 # apiVersion and kind → the decoder. What is not here has no part in the network and is passed over.
@@ -17,6 +17,7 @@ DECODERS: dict[tuple[str, str], Callable[[bytes], KubeObject]] = {
     ("v1", "Pod"): decode.pod,
     ("v1", "Service"): decode_services.service,
     ("discovery.k8s.io/v1", "EndpointSlice"): decode_services.endpoint_slice,
+    ("networking.k8s.io/v1", "NetworkPolicy"): decode_policies.network_policy,
     ("ovnk.io/v1", "NodeNetwork"): decode.node_network,
 }
 

@@ -2,6 +2,7 @@
 
 from ovnk.contract import PodAllocation, SubnetRange
 from ovnk.kube.objects import Namespace, Node, Pod
+from ovnk.kube.policy_objects import NetworkPolicy, Requirement, Rule
 from ovnk.kube.service_objects import Endpoint, EndpointSlice, Service, ServicePort
 from ovnk.translate import addressing
 from ovnk.translate.values import Cluster, NodeSubnets
@@ -64,3 +65,18 @@ def endpoint_slice(name="web-1", *endpoints, of="shop/web", ports=None):
         ports=tuple(ports or [("", "TCP", 8080)]),
         endpoints=tuple(Endpoint(one) if isinstance(one, str) else one for one in endpoints),
     )
+
+
+def selecting(**labels):
+    """The selector of these labels."""
+    return tuple(sorted(Requirement(key, "In", (value,)) for key, value in labels.items()))
+
+
+def policy(name="web", *, namespace="shop", subject=(), ingress=(), egress=None, **given):
+    """A NetworkPolicy that isolates every pod of the namespace from ingress, unless said otherwise."""
+    return NetworkPolicy(namespace, name, f"uid-{namespace}-{name}", subject, ingress, egress, **given)
+
+
+def allowing(*peers, ports=None):
+    """A rule that lets these peers through, all there are without any."""
+    return Rule(peers or None, ports)

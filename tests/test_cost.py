@@ -33,10 +33,11 @@ def cost(compiler, *changes):
 @pytest.mark.parametrize(
     ("changes", "derivations", "facts"),
     [
-        # the demand; port and entry once the allocator has answered
-        ([Put(pod("new", node="n3"))], 3, 2),
-        ([Put(pod("p0", node="n0", labels={"app": "web"}))], 3, 0),
-        ([Put(pod("p0", node="n0", ips=("10.244.0.3",)))], 3, 0),
+        # the demand; port and entry once the allocator has answered; and four that ask whether policies concern it
+        ([Put(pod("new", node="n3"))], 7, 2),
+        # its new label set too
+        ([Put(pod("p0", node="n0", labels={"app": "web"}))], 8, 0),
+        ([Put(pod("p0", node="n0", ips=("10.244.0.3",)))], 7, 0),
         ([Remove(Pod, "shop/p0")], 0, 2),
         ([Put(pod("new", node="n3")), Remove(Pod, "shop/new")], 0, 0),
     ],

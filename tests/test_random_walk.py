@@ -8,10 +8,23 @@ from ovnk.contract import PodAllocation
 from ovnk.incremental.desired import Delta
 from ovnk.incremental.graph import Graph
 from ovnk.kube.objects import Namespace, Node, Pod
+from ovnk.kube.policy_objects import Block, NetworkPolicy, PodPeers, PolicyPort, Requirement
 from ovnk.kube.service_objects import Endpoint, EndpointSlice, Service
 from ovnk.translate import compile_cluster, key_of, wire
 from ovnk.translate.values import Cluster, NodeSubnets
-from tests.builders import allocation, cluster, endpoint_slice, namespace, node, pod, service, subnets
+from tests.builders import (
+    allocation,
+    allowing,
+    cluster,
+    endpoint_slice,
+    namespace,
+    node,
+    pod,
+    policy,
+    selecting,
+    service,
+    subnets,
+)
 
 
 def any_input(dice):
@@ -25,13 +38,17 @@ def any_input(dice):
         uid=dice.choice("12"),
         host_network=dice.random() < 0.1,
         finished=dice.random() < 0.1,
+        labels=dice.choice([{}, {"app": "web"}, {"app": "db"}]),
+        ports=dice.choice([(), (("http", "TCP", 80),), (("http", "TCP", 8080), ("dns", "UDP", 53))]),
     )
     ips = [[f"10.244.{number}.{dice.randrange(3, 6)}"], [f"fd00:{number}::5"]]
     addresses = dice.choice([(), (f"192.168.100.{number}",), (f"192.168.100.{number}", f"fc00::{number}")])
     return dice.choice(
         [
-            lambda: cluster(mtu_bytes=dice.choice([None, 1400])),
-            lambda: namespace(f"ns{number}", team=dice.choice("ab")),
+            lambda: cluster(mtu_bytes=dice.choice([None, 1400]), acl_tiers=dice.random() < 0.5),
+            lambda: namespace(dice.choice(["shop", f"ns{number}"]), team=dice.choice("ab")),
+            lambda: any_policy(dice),
+            lambda: any_policy(dice),
             lambda: node(name, addresses=addresses, zone=dice.choice(["", "eu-1", "eu-2"])),
             lambda: subnets(name, *dice.choice([[v4], [v6], [v4, v6]])),
             lambda: some_pod,
@@ -42,6 +59,38 @@ def any_input(dice):
             lambda: any_slice(dice, number),
         ]
     )()
+
+
+def any_policy(dice):
+    peers = [
+        PodPeers(selecting(app="web"), namespace="shop"),
+        PodPeers((), namespaces=selecting(team=dice.choice("ab"))),
+        PodPeers((Requirement("app", "Exists"),), namespaces=()),
+        Block("192.168.100.0/24", ("192.168.100.2/32",)),
+    ]
+    ports = [
+        PolicyPort("TCP", 80, 80),
+        PolicyPort("TCP", name="http"),
+        PolicyPort("UDP", name="dns"),
+        PolicyPort("SCTP"),
+    ]
+
+    def rules():
+        return tuple(
+            allowing(
+                *dice.sample(peers, dice.randrange(3)),
+                ports=dice.choice([None, tuple(dice.sample(ports, dice.randrange(1, 4)))]),
+            )
+            for _ in range(dice.randrange(3))
+        )
+
+    return policy(
+        f"policy{dice.randrange(4)}",
+        subject=dice.choice([(), selecting(app="web"), selecting(app="db")]),
+        ingress=dice.choice([None, rules()]),
+        egress=dice.choice([None, rules()]),
+        log=dice.choice(["", "deny", "both"]),
+    )
 
 
 def any_service(dice, number):
@@ -111,4 +160,4 @@ def applied(facts, delta: Delta):
 def test_every_kind_of_input_is_walked_over():
     dice = random.Random(0)
     kinds = {type(any_input(dice)) for _ in range(300)}
-    assert kinds == {Cluster, Namespace, Node, Pod, NodeSubnets, PodAllocation, Service, EndpointSlice}
+    assert kinds == {Cluster, Namespace, Node, Pod, NodeSubnets, PodAllocation, Service, EndpointSlice, NetworkPolicy}

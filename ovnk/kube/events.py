@@ -33,7 +33,11 @@ REMEMBERED = 4096
 # events.k8s.io refuses longer ones, and describe becomes unreadable before.
 MESSAGE_CHARACTERS = 1024
 
-_API_VERSIONS = {contract.KIND: f"{contract.GROUP}/{contract.VERSION}", "EndpointSlice": "discovery.k8s.io/v1"}
+_API_VERSIONS = {
+    contract.KIND: f"{contract.GROUP}/{contract.VERSION}",
+    "EndpointSlice": "discovery.k8s.io/v1",
+    "NetworkPolicy": "networking.k8s.io/v1",
+}
 
 
 class Subject(Struct, frozen=True):

@@ -23,6 +23,7 @@ CHANGES_A_TRANSACTION = 4000
 # Of a large delta, so much is planned while as much is being sent.
 FACTS_A_PART = 3200
 _PORT = "Logical_Switch_Port"
+_POLICY_TABLES = frozenset(("ACL", "Port_Group", "Address_Set"))
 
 # Where a fact stands: (table, key).
 Place = tuple[str, str]
@@ -200,7 +201,7 @@ def chunks(given: Sequence[Unit]) -> list[list[Unit]]:
         deletes += [gone] if gone.changes else []
         others += [rest] if rest.changes else []
     deletes.sort(key=lambda unit: min(_DELETE_ORDER[change.place[0]] for change in unit.changes))
-    return [*_cut(_ordered(others)), *_cut(deletes)]
+    return [*_cut(_ordered(others)), *_cut([unit] for unit in deletes)]
 
 
 def operations(chunk: Iterable[Unit]) -> list[dict[str, Json]]:
@@ -275,14 +276,21 @@ def _unit(by_name: dict[str, Unit], name: str) -> Unit:
     return unit
 
 
-def _ordered(given: list[Unit]) -> list[Unit]:
-    """Referents before what refers to them; units that need each other become one."""
-    maker = {uuid: unit.name for unit in given for uuid in unit.inserts()}
-    by_name = {unit.name: unit for unit in given}
+def _ordered(given: list[Unit]) -> list[list[Unit]]:
+    """Referents before what refers to them; units that need each other become one.
+
+    Units about policies are one group: halfway through them a pod would be open or shut that is neither before nor
+    after. They come before new ports, which so find all that guards them.
+    """
+    policies = [unit for unit in given if _is_about_policies(unit)]
+    by_name = {unit.name: [unit] for unit in [*policies[:1], *given]}
+    for unit in policies[1:]:
+        by_name[policies[0].name] += by_name.pop(unit.name)
+    maker = {uuid: name for name, group in by_name.items() for unit in group for uuid in unit.inserts()}
     while True:
         before = {
-            name: {maker[uuid] for uuid in unit.needs() if maker.get(uuid, name) != name}
-            for name, unit in by_name.items()
+            name: {maker[uuid] for unit in group for uuid in unit.needs() if maker.get(uuid, name) != name}
+            for name, group in by_name.items()
         }
         if not any(before.values()):
             return list(by_name.values())
@@ -291,19 +299,30 @@ def _ordered(given: list[Unit]) -> list[Unit]:
         except CycleError as error:
             first, *others = dict.fromkeys(error.args[1])
             for name in others:
-                by_name[first].changes += by_name.pop(name).changes
+                for unit in by_name.pop(name):
+                    by_name[first][0].changes += unit.changes
             maker = {uuid: first if name in others else name for uuid, name in maker.items()}
 
 
-def _cut(given: Iterable[Unit]) -> Iterator[list[Unit]]:
+def _is_about_policies(unit: Unit) -> bool:
+    """Whether it changes what guards ports that are there already: a new port comes with all that is about it."""
+    tables = {change.place[0] for change in unit.changes}
+    if tables.isdisjoint(_POLICY_TABLES):
+        return False
+    return not any(change.verb == "insert" and change.place[0] == _PORT for change in unit.changes)
+
+
+def _cut(given: Iterable[list[Unit]]) -> Iterator[list[Unit]]:
+    """The groups as transactions, none of them cut apart."""
     chunk: list[Unit] = []
     size = 0
-    for unit in given:
-        if chunk and (len(chunk) >= UNITS_A_TRANSACTION or size + len(unit.changes) > CHANGES_A_TRANSACTION):
+    for group in given:
+        changes = sum(len(unit.changes) for unit in group)
+        if chunk and (len(chunk) + len(group) > UNITS_A_TRANSACTION or size + changes > CHANGES_A_TRANSACTION):
             yield chunk
             chunk, size = [], 0
-        chunk.append(unit)
-        size += len(unit.changes)
+        chunk += group
+        size += changes
     if chunk:
         yield chunk
 

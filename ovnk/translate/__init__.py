@@ -12,6 +12,12 @@ Pod ───┼─▶ pods.demand ─▶ demands      pods.port ─────
 Node ─▶ Place ─▶ Zone ────────────────▶ service_groups ─┬─▶ northbound
 Service, EndpointSlice ───────────────▶ services ───────┘
                                         service_notices ──▶ notices
+
+NetworkPolicy ─▶ Selection ──────┐ ┌──▶ membership.groups ─────────────────┐
+      │   │                      ├─▶ Match ─▶ membership.members ──────────┤
+Pod ──┼───┼────▶ LabelSet ───────┘   └─▶ NamedPort ─▶ .named_group ────────┼──▶ northbound
+      │   ├────▶ NamedUse ─────────────────▲     ╰──▶ policies.rules ──────┤
+      │   └────▶ Guarded ────────────────────▶ .default_deny, .node_access ┘
 """
 
 from collections.abc import Hashable, Iterable
@@ -22,13 +28,15 @@ from ovnk.errors import Conflict
 from ovnk.incremental.desired import Desired
 from ovnk.incremental.graph import Graph
 from ovnk.kube.objects import Namespace, Node, Pod
+from ovnk.kube.policy_objects import NetworkPolicy
 from ovnk.kube.service_objects import EndpointSlice, Service
 from ovnk.northbound.facts import Fact, Member, Row
-from ovnk.translate import nodes, pods, service_groups, service_notices, services
+from ovnk.translate import membership, nodes, pods, policies, service_groups, service_notices, services
+from ovnk.translate.selection_values import Guarded, LabelSet, Match, NamedPort, NamedUse, Selection
 from ovnk.translate.values import CLUSTER, EVERYWHERE, Cluster, NodeSubnets, Place, Zone
 
 # Whatever may be put into the graph from outside.
-Input = Cluster | Namespace | Node | Pod | NodeSubnets | PodAllocation | Service | EndpointSlice
+Input = Cluster | Namespace | Node | Pod | NodeSubnets | PodAllocation | Service | EndpointSlice | NetworkPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,7 @@ def wire(graph: Graph) -> Outputs:
     graph.derive(Pod, pods.port, into=outputs.northbound)
     graph.derive(Pod, pods.entry, into=outputs.node_networks)
     _wire_services(graph, outputs)
+    _wire_policies(graph, outputs)
     return outputs
 
 
@@ -77,6 +86,30 @@ def _wire_services(graph: Graph, outputs: Outputs) -> None:
     graph.derive(Service, services.load_balancer, into=outputs.northbound)
     graph.derive(Service, service_notices.overlap, into=outputs.notices)
     graph.derive(EndpointSlice, service_notices.fqdn, into=outputs.notices)
+
+
+def _wire_policies(graph: Graph, outputs: Outputs) -> None:
+    graph.table(NetworkPolicy, isolated=policies.isolated)
+    graph.table(Selection, scope=lambda one: (one.scope,))
+    graph.table(LabelSet)
+    graph.table(Match, label_set=lambda one: (one.label_set,))
+    graph.table(NamedUse, selection=lambda one: (one.selection,))
+    graph.table(NamedPort, use=lambda one: ((one.selection, one.protocol, one.port),))
+    graph.table(Guarded)
+    graph.derive(NetworkPolicy, policies.selections, into=Selection)
+    graph.derive(NetworkPolicy, policies.named_uses, into=NamedUse)
+    graph.derive(NetworkPolicy, policies.guarded, into=Guarded)
+    graph.derive(Pod, membership.label_set, into=LabelSet)
+    graph.derive(LabelSet, membership.matches, into=Match)
+    graph.derive(Pod, membership.named_ports, into=NamedPort)
+    graph.derive(Selection, membership.groups, into=outputs.northbound)
+    graph.derive(NamedPort, membership.named_group, into=outputs.northbound)
+    graph.derive(Pod, membership.members, into=outputs.northbound)
+    graph.derive(Pod, membership.node_access, into=outputs.northbound)
+    graph.derive(Guarded, policies.default_deny, into=outputs.northbound)
+    graph.derive(NetworkPolicy, policies.rules, into=outputs.northbound)
+    graph.derive(NetworkPolicy, policies.meter, into=outputs.northbound)
+    graph.derive(NetworkPolicy, policies.complaint, into=outputs.notices)
 
 
 def identity(fact: Fact) -> Hashable | None:

@@ -70,9 +70,9 @@ def members(view: View, pod: Pod) -> Iterator[Fact]:
     if not pod.node or pod.finished:
         return
     if pod.host_network:
-        node = view.get(Node, pod.node)
-        addresses = node.addresses if node is not None else ()
-        for match in _matches(view, pod):
+        matches = _matches(view, pod)
+        addresses = _node_sources(view, pod.node) if matches else []
+        for match in matches:
             for address in addresses:
                 key = names.address_set(match.selection, addressing.family(address))
                 yield Member("Address_Set", key, "addresses", address)
@@ -110,11 +110,10 @@ def node_access(view: View, pod: Pod) -> Iterator[Fact]:
         return
     if not any(_guarded(view, match.selection) for match in _matches(view, pod)):
         return
-    subnets, node, cluster = view.get(NodeSubnets, pod.node), view.get(Node, pod.node), view.get(Cluster, CLUSTER)
-    if subnets is None or node is None or cluster is None:
+    cluster = view.get(Cluster, CLUSTER)
+    if view.get(Node, pod.node) is None or cluster is None:
         return
-    sources = [addressing.nth(subnet.cidr, addressing.MANAGEMENT_OFFSET) for subnet in subnets.ranges]
-    sources += [*node.addresses, *cluster.service_cidrs]
+    sources = [*_node_sources(view, pod.node), *cluster.service_cidrs]
     by_family = {family: [one for one in sources if addressing.family(one) == family] for family in (4, 6)}
     match = " || ".join(f"ip{family}.src == {{{', '.join(found)}}}" for family, found in by_family.items() if found)
     key = names.node_access(pod.node)
@@ -134,6 +133,13 @@ def node_access(view: View, pod: Pod) -> Iterator[Fact]:
 
 def _matches(view: View, pod: Pod) -> list[Match]:
     return list(view.by(Match, "label_set", (pod.namespace, pod.labels)))
+
+
+def _node_sources(view: View, name: str) -> list[str]:
+    """What a node sends from: its own addresses, and those of ovnk0, which its kernel picks on the way to pods."""
+    subnets, node = view.get(NodeSubnets, name), view.get(Node, name)
+    own = [addressing.nth(one.cidr, addressing.MANAGEMENT_OFFSET) for one in subnets.ranges] if subnets else []
+    return [*own, *(node.addresses if node is not None else ())]
 
 
 def _named(view: View, pod: Pod, match: Match) -> Iterator[NamedPort]:
