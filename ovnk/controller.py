@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 SLICE_DERIVATIONS = 2000
 # When more came while a delta was committed, what comes within this pause is taken along: each turn costs a transaction
 # and wakes northd (2,000 pods at once: 40 turns, 500 without it, and half the processor time).
-BUSY_PAUSE_S = 0.02
+BUSY_PAUSE_S = 0.005
 BACKOFF_FIRST_S = 0.2
 BACKOFF_MOST_S = 10.0
 

@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 # The OVSDB lock that fences a stale leader in the database itself.
 LOCK = "ovnk_controller"
+# gc.set_threshold: so many new objects before the young are collected, and so many of those before the older ones.
+COLLECTOR = (100_000, 50, 100)
 
 
 def command(
@@ -77,7 +79,7 @@ async def run(settings: ControllerSettings) -> None:
         exits.push_async_callback(runner.cleanup)
         log.info("starting", version=__version__, identity=identity, northbound=settings.northbound, api=client.server)
         # The graph is one large web of long-lived values without cycles: collecting it again and again is what costs.
-        gc.set_threshold(100_000, 50, 100)
+        gc.set_threshold(*COLLECTOR)
         working = asyncio.create_task(controller.run())
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

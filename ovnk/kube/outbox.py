@@ -5,7 +5,7 @@
                            └──── back-off (per key) ◀─┘  unless something newer is there already
 
 One delivery a key at a time, so writes to one object keep their order; what is put meanwhile replaces what waits. The
-first goes at once, the next of the same key when `pause_s` have passed or nothing at all was put for QUIET_S: so a
+first goes at once, the next of the same key when `pause_s` have passed or nothing at all was put for a while: so a
 burst costs few writes, the pause does not outlast it, and a lone change waits for nothing. A key that waits holds no
 worker. It does not know what an item is.
 """
@@ -21,8 +21,10 @@ from ovnk.kube.client import ApiError
 
 log = structlog.get_logger()
 
-# Nothing was put for so long: a burst is over. Longer than the controller's pause between two turns of a burst.
-QUIET_S = 0.05
+# A burst is over when nothing was put for so long, and for so many times as long as the last delivery took: what comes
+# slowly from a slow server is still one burst. Longer than the controller's pause between two turns of a burst.
+QUIET_S = 0.02
+QUIET_DELIVERIES = 4
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MOST_S = 10.0
 
@@ -44,6 +46,7 @@ class Outbox(Generic[K, T]):
         # When the keys that were delivered just now may be delivered again, the earliest first.
         self._resting: dict[K, float] = {}
         self._put_at = 0.0
+        self._quiet_s = QUIET_S
         self.failure: ApiError | None = None
 
     def __len__(self) -> int:
@@ -86,6 +89,7 @@ class Outbox(Generic[K, T]):
                 continue
             item, epoch = self._latest.pop(key), self._epoch
             self._under_way += 1
+            began = loop.time()
             try:
                 await self._deliver(key, item)
             except ApiError as error:
@@ -99,6 +103,7 @@ class Outbox(Generic[K, T]):
                     log.info("writing again")
                     self.failure = None
                 self._backoffs.pop(key, None)
+                self._quiet_s = max(QUIET_S, QUIET_DELIVERIES * (loop.time() - began))
                 self._rest(key)
             finally:
                 self._under_way -= 1
@@ -113,7 +118,7 @@ class Outbox(Generic[K, T]):
     def _end_rests(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        quiet = now >= self._put_at + QUIET_S
+        quiet = now >= self._put_at + self._quiet_s
         for key, due in list(self._resting.items()):
             if due > now and not quiet:
                 break
@@ -123,7 +128,7 @@ class Outbox(Generic[K, T]):
             loop.call_at(self._next_due(), self._end_rests)
 
     def _next_due(self) -> float:
-        return min(next(iter(self._resting.values())), self._put_at + QUIET_S)
+        return min(next(iter(self._resting.values())), self._put_at + self._quiet_s)
 
     def _done(self, key: K) -> None:
         self._active.discard(key)
