@@ -119,6 +119,9 @@ async def _observed(plane: Plane) -> AsyncIterator[tuple[Ports, Published, Daemo
             asyncio.create_task(published.run()),
         ]
         await started.wait()
+        # The northbound is up to date before the API server has all NodeNetworks; begin when that is idle too.
+        async with asyncio.timeout(60):
+            await published.wait(nodes=NODES)
         try:
             yield ports, published, controller
         finally:

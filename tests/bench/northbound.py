@@ -4,6 +4,7 @@ Beside it the server's own rate: the very same operations, encoded before the cl
 an empty database that holds the nodes, and take turns.
 """
 
+import gc
 import tempfile
 import threading
 import time
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ovnk.cli.controller import COLLECTOR
 from ovnk.compiler import Compiler
 from ovnk.incremental.desired import Delta
 from ovnk.kube.objects import Put
@@ -30,6 +32,8 @@ TURNS = 3
 def run(settings: Settings) -> Iterator[Figure]:
     """Pods a second for each size."""
     section = Section("northbound")
+    # As in the daemon.
+    gc.set_threshold(*COLLECTOR)
     for size in SIZES[:1] if settings.quick else SIZES:
         turns = [(_commit(settings.folder, size), _bound(settings.folder, size)) for _ in range(TURNS)]
         ours, theirs = (middle([size / turn[side] for turn in turns]) for side in (0, 1))

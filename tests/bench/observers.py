@@ -63,7 +63,7 @@ class Published:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._pods: dict[str, int] = {}
-        self._expected = 0
+        self._expected = (0, 0)
         self._reached = asyncio.Event()
         self.total = 0
         self.writes = 0
@@ -80,15 +80,19 @@ class Published:
             self._pods[name] = count
             self.writes += 1
             self.at = time.perf_counter()
-            if self.total >= self._expected:
+            if self._enough():
                 self._reached.set()
 
-    async def wait(self, pods: int) -> None:
-        """Returns once so many pods are published."""
-        self._expected = pods
+    async def wait(self, pods: int = 0, nodes: int = 0) -> None:
+        """Returns once so many pods are published, and so many nodes have a NodeNetwork."""
+        self._expected = (pods, nodes)
         self._reached.clear()
-        if self.total < pods:
+        if not self._enough():
             await self._reached.wait()
+
+    def _enough(self) -> bool:
+        pods, nodes = self._expected
+        return self.total >= pods and len(self._pods) >= nodes
 
 
 class _Metadata(Struct):
