@@ -100,6 +100,9 @@ def private_run(state: Path) -> None:
     linux.mount("ovnk-lab", run, "tmpfs", linux.MOUNT_NOSUID | linux.MOUNT_NODEV, "mode=0755")
     for folder in ("netns", "openvswitch", "ovn", "ovnk", "lock"):
         (run / folder).mkdir()
+    # ip(8) binds /run/netns onto itself unless it is a mount point, and so doubles the mounts it finds there: a pod's
+    # namespace that was made before could not be removed any more.
+    linux.mount("/run/netns", run / "netns", flags=linux.MOUNT_BIND)
     if not Path("/var/run").is_symlink():
         linux.mount("/run", Path("/var/run"), flags=linux.MOUNT_BIND)
     state.mkdir(parents=True, exist_ok=True)
