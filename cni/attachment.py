@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cni import protocol
+from cni.protocol import PortMapping
 from ovnk import contract
 
 # The host side of every pod's veth begins so, and nothing else on the node does: one nftables rule covers them all
@@ -42,6 +43,7 @@ class Attachment:
     addresses: tuple[str, ...]
     gateways: tuple[str, ...]
     mtu_bytes: int
+    host_ports: tuple[PortMapping, ...] = ()
 
     def result(self) -> protocol.Result:
         """What ADD answers."""
@@ -51,7 +53,7 @@ class Attachment:
 
     def external_ids(self) -> dict[str, str]:
         """The Interface's external_ids; the first three are ovn-controller's (ovn-controller(8)), the others ours."""
-        return {
+        ids = {
             "iface-id": self.interface_id,
             "iface-id-ver": self.uid,
             "attached-mac": self.mac,
@@ -62,10 +64,22 @@ class Attachment:
             "ovnk-gateways": " ".join(self.gateways),
             "ovnk-mtu": str(self.mtu_bytes),
         }
+        if self.host_ports:
+            ids["ovnk-host-ports"] = " ".join(
+                f"{one.protocol}/{one.host_port}/{one.container_port}/{one.host_ip}" for one in self.host_ports
+            )
+        return ids
 
 
 def make(
-    container_id: str, ifname: str, netns: str, pod: protocol.Pod, addresses: Addresses, mtu_bytes: int, attempt: int
+    container_id: str,
+    ifname: str,
+    netns: str,
+    pod: protocol.Pod,
+    addresses: Addresses,
+    mtu_bytes: int,
+    attempt: int,
+    host_ports: tuple[PortMapping, ...] = (),
 ) -> Attachment:
     """The attachment of a pod's sandbox; `attempt` picks another host-side name where one is taken by a stranger."""
     return Attachment(
@@ -79,6 +93,7 @@ def make(
         addresses=addresses.addresses,
         gateways=addresses.gateways,
         mtu_bytes=mtu_bytes,
+        host_ports=host_ports,
     )
 
 
@@ -98,7 +113,13 @@ def read(host: str, external_ids: Mapping[str, str]) -> Attachment | None:
         addresses=tuple(external_ids.get("ovnk-ips", "").split()),
         gateways=tuple(external_ids.get("ovnk-gateways", "").split()),
         mtu_bytes=int(mtu) if mtu.isdecimal() else 0,
+        host_ports=tuple(map(_host_port, external_ids.get("ovnk-host-ports", "").split())),
     )
+
+
+def _host_port(text: str) -> PortMapping:
+    protocol, host_port, container_port, host_ip = text.split("/")
+    return PortMapping(protocol, int(host_port), int(container_port), host_ip)
 
 
 def host_interface(container_id: str, ifname: str, attempt: int = 0) -> str:

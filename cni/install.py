@@ -40,12 +40,12 @@ def install_plugin(directory: Path, socket: Path) -> Path:
 def install_conflist(directory: Path, version: str) -> Path:
     """The installed network configuration, in `version` (1.0.0 is the newest that containerd 1.6 takes).
 
-    Capabilities are declared as they are served; none is yet.
+    Capabilities are declared as they are served: the runtime tells a plug-in of host ports only where it asks.
     """
     conflist = {
         "cniVersion": version,
         "name": NETWORK,
-        "plugins": [{"type": PLUGIN}],
+        "plugins": [{"type": PLUGIN, "capabilities": {"portMappings": True}}],
     }
     return _write(directory, CONFLIST, json.dumps(conflist, indent=2).encode() + b"\n", mode=0o644)
 

@@ -16,6 +16,10 @@ READY = Gauge("ovnk_node_ready", "1 when the node can serve an ADD")
 APPLIED = Counter("ovnk_node_changes_total", "Changes made to the node's own networking", ["what"])
 SWEPT = Counter("ovnk_node_ports_swept_total", "Ports removed whose pod and namespace were gone")
 
+SERVICE_RULES = Histogram(
+    "ovnk_node_service_rules_seconds", "A change of services until the kernel has its rules", buckets=_BUCKETS_S
+)
+
 # The steps of an ADD, in order.
 ADDRESS, LINK, PORT, FLOWS = "address", "link", "port", "flows"
 

@@ -25,7 +25,9 @@ from cni import chassis, host, install, metrics, ruleset, settings, underlay, ve
 from cni.addresses import Allocations
 from cni.attach import Attacher
 from cni.bridge import Bridge
+from cni.nft import RulesetError
 from cni.server import Server
+from cni.services import Services
 from cni.settings import Chassis, Management
 from cni.verbs import PodLink, Verbs
 from cni.vswitch import Interface, VSwitch
@@ -57,7 +59,13 @@ class Places:
 class NodeAgent:
     """One node's agent. Make it and run it in the node's own network namespace."""
 
-    def __init__(self, settled: Chassis, places: Places, add_timeout_s: float = verbs.ADD_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        settled: Chassis,
+        places: Places,
+        add_timeout_s: float = verbs.ADD_TIMEOUT_S,
+        node_port_networks: tuple[str, ...] = (),
+    ) -> None:
         """Raises ConfigError for settings that cannot be right."""
         settings.check(settled)
         install.check_version(places.cni_version)
@@ -77,6 +85,7 @@ class NodeAgent:
         self._attacher = Attacher()
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="node")
         self._watch = Watch(ruleset.TABLE, self._settle_wanted.set, self._sweep_wanted.set, self._settle_wanted.set)
+        self.services = Services(settled.node, node_port_networks)
         self._verbs = Verbs(self, self._allocations, self._attacher, self._bridge, add_timeout_s)
         self._server = Server(places.socket, self._verbs)
         self._announced = False
@@ -85,6 +94,7 @@ class NodeAgent:
         """Takes the node's NodeNetwork, each time it changes; None when there is none (any more)."""
         self._spec = spec
         self._allocations.update(spec)
+        self.services.network_changed(spec)
         self._settle_wanted.set()
         self._sweep_wanted.set()
 
@@ -101,6 +111,7 @@ class NodeAgent:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._settle_always())
                 tasks.create_task(self._sweep_always())
+                tasks.create_task(self._serve_services())
         finally:
             await self._server.stop()
             self._watch.close()
@@ -136,11 +147,21 @@ class NodeAgent:
             await self._link_known.wait()
         return self._link
 
+    async def _serve_services(self) -> None:
+        await self._vswitch.known(None)
+        self.services.ports_known()
+        await self.services.run()
+
+    async def host_ports_served(self) -> None:
+        """Returns once the host ports of all ports on the bridge lead there."""
+        await self.services.applied()
+
     def _interface_changed(self, name: str, interface: Interface | None) -> None:
         if name == MANAGEMENT_INTERFACE:
             self._settle_wanted.set()
             return
         self._bridge.changed(name, interface)
+        self.services.port_changed(name, self._bridge.attachments.get(name))
         metrics.PORTS.set(len(self._bridge.attachments))
 
     async def _settle_always(self) -> None:
@@ -152,7 +173,7 @@ class NodeAgent:
             self._settle_wanted.clear()
             try:
                 trouble = await self._settle()
-            except (ConfigError, CommitError, ruleset.RulesetError, NetlinkError, OSError) as error:
+            except (ConfigError, CommitError, RulesetError, NetlinkError, OSError) as error:
                 trouble = str(error)
                 if trouble != told:
                     log.warning("the node could not be set up", why=trouble)

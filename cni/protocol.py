@@ -5,12 +5,14 @@ but a CniError is raised, because what a plug-in prints besides the specificatio
 and tells nobody why.
 """
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 VERSIONS = ("0.3.1", "0.4.0", "1.0.0", "1.1.0")
 NEWEST = VERSIONS[-1]
@@ -87,6 +89,17 @@ class Request:
     pod: Pod | None = None
     previous: "Previous | None" = None
     valid: tuple[Attached, ...] = ()
+    host_ports: "tuple[PortMapping, ...]" = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PortMapping:
+    """A port of the node that shall lead to the pod (CNI conventions, portMappings); `protocol` in lower case."""
+
+    protocol: str
+    host_port: int
+    container_port: int
+    host_ip: str = ""
 
 
 class PreviousInterface(Struct, frozen=True):
@@ -117,6 +130,8 @@ class _Config(Struct, frozen=True):
     name: str = ""
     # Read by CHECK alone, so that no DEL fails over it; empty where it is absent.
     previous: Raw = field(name="prevResult", default=Raw())
+    # Read by ADD alone.
+    runtime: Raw = field(name="runtimeConfig", default=Raw())
     valid: tuple[Attached, ...] | UnsetType | None = field(name="cni.dev/valid-attachments", default=UNSET)
     # The name an early text of 1.1.0 had; libcni sends both (containernetworking/cni issue 1101).
     attachments: tuple[Attached, ...] | UnsetType | None = field(name="cni.dev/attachments", default=UNSET)
@@ -185,6 +200,7 @@ def parse(environment: Mapping[str, bytes], stdin: bytes) -> Request:
         pod=_pod(values.get("CNI_ARGS", "")) if command == "ADD" else None,
         previous=_previous(config) if command == "CHECK" else None,
         valid=_valid(config) if command == "GC" else (),
+        host_ports=_host_ports(config) if command == "ADD" else (),
     )
 
 
@@ -274,6 +290,36 @@ def _pod(text: str) -> Pod:
                 "the pod is found by its namespace, name and UID, which containerd and CRI-O both give",
             )
     return Pod(*(values[key] for key in _POD_KEYS))
+
+
+def _host_ports(config: _Config) -> tuple[PortMapping, ...]:
+    """The mappings with a host port; containerd spells the keys "HostPort", CRI-O "hostPort"."""
+    try:
+        runtime = msgspec.json.decode(config.runtime or b"null", type=dict[str, Any] | None) or {}
+        listed = msgspec.convert(runtime.get("portMappings") or (), tuple[dict[str, Any], ...])
+        lowered = [{key.lower(): value for key, value in one.items()} for one in listed]
+        mappings = [msgspec.convert(one, _Mapping) for one in lowered if one.get("hostport")]
+        return tuple(
+            PortMapping(
+                one.protocol.lower() or "tcp",
+                one.hostport,
+                one.containerport,
+                str(ipaddress.ip_address(one.hostip)) if one.hostip else "",
+            )
+            for one in mappings
+        )
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise CniError(INVALID_CONFIG, "runtimeConfig.portMappings cannot be used", str(error)) from None
+
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+
+class _Mapping(Struct, frozen=True):
+    hostport: Port
+    containerport: Port
+    protocol: Literal["tcp", "udp", "sctp", "TCP", "UDP", "SCTP", ""] = ""
+    hostip: str = ""
 
 
 def _previous(config: _Config) -> Previous:

@@ -4,19 +4,16 @@ Two tables of ours, replaced as a whole in one transaction; nobody else's are to
 the prefix of their interfaces' names, so that a pod costs nothing here and there is no moment without it.
 """
 
-import asyncio
 import json
 from collections.abc import Iterable
 
+from cni import nft
 from cni.attachment import HOST_PREFIX
+from cni.nft import RulesetError
 from ovnk.contract import MANAGEMENT_INTERFACE
 
 TABLE = "ovnk"
 _FAMILIES = ("inet", "arp")
-
-
-class RulesetError(Exception):
-    """nft(8) cannot be run, or refuses the rules; the message is its own."""
 
 
 def text(pods: Iterable[str], inside: Iterable[str]) -> str:
@@ -72,7 +69,7 @@ class Ruleset:
         """
         if wanted == self._wanted and self._seen == await _listed():
             return False
-        await _nft("-f", "-", stdin=wanted.encode())
+        await nft.run("-f", "-", stdin=wanted)
         self._wanted, self._seen = wanted, await _listed()
         return True
 
@@ -82,7 +79,7 @@ async def strangers_that_drop_forwarding() -> list[str]:
 
     An accept of ours would not help: each table decides for itself. So the operator has to be told.
     """
-    document = json.loads(await _nft("-j", "list", "chains"))
+    document = json.loads(await nft.run("-j", "list", "chains"))
     chains = [item["chain"] for item in document["nftables"] if "chain" in item]
     return [
         f"{chain['family']} {chain['table']} {chain['name']}"
@@ -96,24 +93,7 @@ async def _listed() -> list[bytes]:
     listed = []
     for family in _FAMILIES:
         try:
-            listed.append(await _nft("list", "table", family, TABLE))
+            listed.append(await nft.run("list", "table", family, TABLE))
         except RulesetError:
             listed.append(b"")
     return listed
-
-
-async def _nft(*arguments: str, stdin: bytes | None = None) -> bytes:
-    try:
-        process = await asyncio.create_subprocess_exec(
-            "nft",
-            *arguments,
-            stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    except OSError as error:
-        raise RulesetError(f"nft cannot be run ({error.strerror}); install nftables on this node") from error
-    output, complaint = await process.communicate(stdin)
-    if process.returncode:
-        raise RulesetError(f"nft {arguments[0]}: {complaint.decode(errors='replace').strip()}")
-    return output

@@ -170,6 +170,8 @@ def host(spec: NodeNetworkSpec, underlay: Underlay, datapath: str) -> Host:
             # Loose: a reply may leave by another interface than its request came by. The kernel takes the greater of
             # this and conf.all, so 0 would not do on a host that is strict.
             (f"net/ipv4/conf/{MANAGEMENT_INTERFACE}/rp_filter", "2"),
+            # A node port or host port is reached at 127.0.0.1 too; nobody beyond ovnk0 gets there (service_table.py).
+            (f"net/ipv4/conf/{MANAGEMENT_INTERFACE}/route_localnet", "1"),
         ]
     if 6 in families:
         sysctls += [
@@ -190,7 +192,7 @@ def host(spec: NodeNetworkSpec, underlay: Underlay, datapath: str) -> Host:
 
 def inside(spec: NodeNetworkSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(pods' networks, pods' and services' networks), each without overlaps, as nftables' intervals must be."""
-    return _merged(spec.cluster_cidrs), _merged((*spec.cluster_cidrs, *spec.service_cidrs))
+    return merged(spec.cluster_cidrs), merged((*spec.cluster_cidrs, *spec.service_cidrs))
 
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -211,7 +213,8 @@ def _routes(spec: NodeNetworkSpec, connected: Iterable[Network]) -> Iterable[Rou
                 yield Route(str(network), str(ipaddress.ip_address(gateway)))
 
 
-def _merged(cidrs: Iterable[str]) -> tuple[str, ...]:
+def merged(cidrs: Iterable[str]) -> tuple[str, ...]:
+    """The networks without overlaps, as nftables' intervals must be."""
     networks = [ipaddress.ip_network(cidr) for cidr in cidrs]
     v4 = ipaddress.collapse_addresses(one for one in networks if isinstance(one, ipaddress.IPv4Network))
     v6 = ipaddress.collapse_addresses(one for one in networks if isinstance(one, ipaddress.IPv6Network))

@@ -15,12 +15,13 @@ from typing import Protocol
 
 import structlog
 
-from cni import attachment, metrics, namespace, protocol
+from cni import attachment, host_ports, metrics, namespace, protocol
 from cni.addresses import Allocations
 from cni.attach import Attacher
 from cni.attachment import Attachment
 from cni.bridge import Bridge
 from cni.protocol import NOT_AS_EXPECTED, NOT_AVAILABLE, TRY_AGAIN_LATER, CniError, Request
+from ovnk import contract
 from ovnk.errors import CommitError
 
 # kubelet gives up after 240 s and kills the plug-in, whereupon nobody learns why. We answer before.
@@ -48,6 +49,10 @@ class Node(Protocol):
 
     async def pod_link(self) -> PodLink:
         """The link's properties, as soon as the node is set up."""
+        ...
+
+    async def host_ports_served(self) -> None:
+        """Returns once the host ports of all ports on the bridge lead there."""
         ...
 
 
@@ -114,6 +119,10 @@ class Verbs:
         return port
 
     async def _new(self, request: Request, pod: protocol.Pod) -> Attachment:
+        if why := host_ports.conflict(
+            request.host_ports, contract.interface_id(pod.namespace, pod.name), self._bridge.attachments.values()
+        ):
+            raise CniError(TRY_AGAIN_LATER, why, "one of the two pods must have another hostPort or another node")
         loop, steps = asyncio.get_running_loop(), metrics.Steps()
         deadline = loop.time() + self._add_timeout_s
         with steps.time(metrics.ADDRESS):
@@ -127,6 +136,7 @@ class Verbs:
             addresses,
             link.mtu_bytes,
             self._bridge.free_name(request.container_id, request.ifname),
+            request.host_ports,
         )
         async with contextlib.AsyncExitStack() as undo:
             with steps.time(metrics.LINK):
@@ -139,9 +149,20 @@ class Verbs:
                 await self._attacher.remove(name)
             with steps.time(metrics.FLOWS):
                 await self._bridge.installed(port.host_interface, deadline - loop.time())
+            if port.host_ports:
+                await self._host_ports(deadline - loop.time())
             undo.pop_all()
         log.debug("added a pod's port", pod=port.interface_id, uid=port.uid, port=port.host_interface, **steps.ms)
         return port
+
+    async def _host_ports(self, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._node.host_ports_served()
+        except TimeoutError:
+            raise CniError(
+                TRY_AGAIN_LATER, "the pod's host ports are not served yet", "see ovnk's log on the node: nftables"
+            ) from None
 
     async def _link(self) -> PodLink:
         try:

@@ -102,7 +102,7 @@ class VSwitch:
                 self._known.set()
                 return
 
-    async def known(self, timeout_s: float) -> None:
+    async def known(self, timeout_s: float | None) -> None:
         """Returns once the replica is complete: before that, what is missing in it means nothing.
 
         Raises CommitError after `timeout_s`. A server that goes away later leaves the replica as it was.

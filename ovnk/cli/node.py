@@ -1,11 +1,12 @@
 """`ovnk node`: the node's agent as a daemon.
 
-It watches one object of the Kubernetes API, the NodeNetwork of its node, and hands it on; what is done with it is
-cni/node.py's business.
+It watches the NodeNetwork of its node, and of the cluster Services, EndpointSlices and Nodes (not Pods), and hands
+them on; what is done with them is cni/node.py's business. What is wrong with an object the controller tells.
 """
 
 import asyncio
 import contextlib
+import ipaddress
 import os
 import signal
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from cni.settings import Chassis, Tls
 from ovnk import config, http, logs
 from ovnk.contract import NodeNetworkSpec
 from ovnk.errors import ConfigError, InvalidObject
-from ovnk.kube import decode
+from ovnk.kube import decode, decode_services
 from ovnk.kube.client import Client
 from ovnk.kube.objects import Change, NodeNetwork, Put, Replace
 from ovnk.kube.watch import Informer
@@ -52,6 +53,8 @@ class NodeSettings(Struct, frozen=True, kw_only=True):
     cni_conf_dir: str = "/etc/cni/net.d"
     # The newest that containerd 1.6, still on many nodes, takes a result of.
     cni_version: str = "1.0.0"
+    # CIDRs; empty: node ports are served on every address of this node.
+    nodeport_addresses: str = ""
     http_address: str = "127.0.0.1:10257"
     log_format: str = "json"
     log_level: str = "info"
@@ -79,6 +82,15 @@ class NodeSettings(Struct, frozen=True, kw_only=True):
         return Chassis(self.node_name, self.southbound, self.encap_type, self.encap_ip, self.bridge, self.datapath, tls)
 
     @property
+    def node_port_networks(self) -> tuple[str, ...]:
+        """--nodeport-addresses as networks. Raises ConfigError."""
+        listed = [text.strip() for text in self.nodeport_addresses.split(",") if text.strip()]
+        try:
+            return tuple(str(ipaddress.ip_network(text, strict=False)) for text in listed)
+        except ValueError as error:
+            raise ConfigError(f'nodeport_addresses "{self.nodeport_addresses}": {error}') from None
+
+    @property
     def places(self) -> Places:
         """Where the agent is reached and what it installs where."""
         return Places(
@@ -104,6 +116,9 @@ def command(
     cni_version: Annotated[str | None, typer.Option(help="cniVersion of the installed configuration.")] = None,
     bridge: Annotated[str | None, typer.Option(help="The integration bridge.")] = None,
     datapath: Annotated[str | None, typer.Option(help="system, netdev, or auto: by looking at the kernel.")] = None,
+    nodeport_addresses: Annotated[
+        str | None, typer.Option(help="CIDRs of this node's addresses that serve node ports: A,B. Default: all.")
+    ] = None,
     http_address: Annotated[str | None, typer.Option(help="IP:PORT of /healthz, /readyz and /metrics.")] = None,
     config_file: Annotated[Path | None, typer.Option("--config", help="A TOML file; its table is named node.")] = None,
     log_format: Annotated[str | None, typer.Option(help="json or console.")] = None,
@@ -118,7 +133,7 @@ def command(
 
 async def run(loaded: NodeSettings) -> None:
     """The agent, its watch and its HTTP side, until SIGTERM or SIGINT. Raises ConfigError."""
-    agent = NodeAgent(loaded.chassis, loaded.places)
+    agent = NodeAgent(loaded.chassis, loaded.places, node_port_networks=loaded.node_port_networks)
     client = await Client.connect(Path(loaded.kubeconfig) if loaded.kubeconfig else None)
     informer = Informer(
         client,
@@ -128,16 +143,24 @@ async def run(loaded: NodeSettings) -> None:
         invalid=_complain,
         field_selector=f"metadata.name={loaded.node_name}",
     )
+    cluster = [
+        Informer(client, resource, decoder, agent.services.changed)
+        for resource, decoder in (
+            (decode_services.SERVICES, decode_services.service),
+            (decode_services.ENDPOINT_SLICES, decode_services.endpoint_slice),
+            (decode.NODES, decode.node),
+        )
+    ]
     async with contextlib.AsyncExitStack() as exits:
         exits.push_async_callback(client.close)
         runner = await http.serve(
             loaded.http_address,
             REGISTRY,
-            lambda: [why] if (why := agent.why_not_ready()) else [],
+            lambda: [why for why in (agent.why_not_ready(), agent.services.trouble) if why],
             lambda: not agent.why_not_ready(),
         )
         exits.push_async_callback(runner.cleanup)
-        tasks = [asyncio.create_task(agent.run()), asyncio.create_task(informer.run())]
+        tasks = [asyncio.create_task(one) for one in (agent.run(), informer.run(), *(one.run() for one in cluster))]
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)

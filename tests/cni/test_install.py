@@ -23,7 +23,7 @@ def test_conflist_is_one_that_containerd_takes(tmp_path):
     conflist = json.loads(path.read_text())
     assert (path.name, conflist["cniVersion"], conflist["name"]) == ("10-ovnk.conflist", "1.0.0", "ovnk")
     assert conflist["plugins"][0]["type"] == "ovnk"
-    assert "capabilities" not in conflist["plugins"][0]
+    assert conflist["plugins"][0]["capabilities"] == {"portMappings": True}
 
 
 def test_no_half_written_file_has_a_configurations_name(tmp_path, monkeypatch):
