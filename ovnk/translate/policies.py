@@ -118,7 +118,7 @@ def rules(view: View, policy: NetworkPolicy) -> Iterator[Fact]:
                 else:
                     to = acl_matches.peers(direction, families, [names.named_port_group(*named.key)], [])
                     match = acl_matches.both(on_subject, to, at)
-                suffix = f"{index}.{named.port}={named.number}"
+                suffix = f"{index}.{named.port}={named.number}/{named.protocol.lower()}"
                 where = suffix if direction == "ingress" else f"{suffix} of {named.selection}"
                 yield from _allow(view, policy, direction, where, group, match)
 
