@@ -5,8 +5,9 @@ import pytest
 from ovnk.allocation import Network
 from ovnk.compiler import Compiler
 from ovnk.kube.objects import Node, Pod, Put, Remove, Replace
+from ovnk.kube.policy_objects import NetworkPolicy, PodPeers, PolicyPort
 from ovnk.kube.service_objects import Endpoint, EndpointSlice, Service
-from tests.builders import cluster, endpoint_slice, node, pod, service
+from tests.builders import allowing, cluster, endpoint_slice, node, pod, policy, selecting, service
 
 
 def loaded(pods, nodes=20):
@@ -94,3 +95,45 @@ def test_one_endpoint_of_a_local_service_costs_its_node_alone():
 def test_one_node_more_costs_the_services_that_ask_for_nodes_alone():
     before, after = (cost(with_services(count), Put(node("new", number=200))) for count in (10, 1000))
     assert before == after
+
+
+def with_policies(count, pods=200):
+    """Each policy is about the pods of one app, and lets those of another in."""
+    compiler = loaded(pods)
+    rule = allowing(PodPeers(selecting(app="client"), namespace="shop"), ports=(PolicyPort("TCP", 80, 80),))
+    some = [policy(f"policy{n}", subject=selecting(app=f"app{n}"), ingress=(rule,)) for n in range(count)]
+    compiler.apply(Replace(NetworkPolicy, {one.key: one for one in some}))
+    compiler.apply(Put(pod("served", node="n0", labels={"app": "app3"})))
+    compiler.settle()
+    compiler.outputs.northbound.take()
+    return compiler
+
+
+def changed_tables(compiler, change):
+    compiler.apply(change)
+    compiler.settle()
+    delta = compiler.outputs.northbound.take()
+    return sorted({(fact.table, getattr(fact, "column", "")) for fact in delta.added | delta.removed})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        Put(pod("new", node="n0", labels={"app": "app3"})),
+        Put(pod("p1", node="n1", labels={"app": "client"})),
+        Put(pod("served", node="n0", labels={"app": "app4"})),
+        Remove(Pod, "shop/served"),
+        Put(policy("new", subject=selecting(app="app3"))),
+        Remove(NetworkPolicy, "shop/policy3"),
+    ],
+)
+def test_one_change_costs_the_same_among_any_number_of_policies(change):
+    assert cost(with_policies(10), change) == cost(with_policies(2000), change)
+
+
+@pytest.mark.parametrize("labels", [{"app": "app3"}, {"app": "client"}])
+def test_a_pod_changes_members_and_no_acl(labels):
+    compiler = with_policies(10)
+    tables = changed_tables(compiler, Put(pod("new", node="n0", labels=labels)))
+    assert tables == [("Logical_Switch", "ports"), ("Logical_Switch_Port", ""), ("Port_Group", "ports")]
+    assert changed_tables(compiler, Put(pod("new", node="n0", labels={}))) == [("Port_Group", "ports")]
