@@ -13,7 +13,8 @@ from typing import Any
 from tests.labs import Lab
 from tests.system.workloads import PORT, PYTHON
 
-# Arguments: protocols. Reads [[address, port], …]; writes a line of JSON for each: {"TCP": {"own", "seen", "pod"} or {"error"}, "UDP": …}.
+# Arguments: protocols. Reads [[address, port], …]; writes JSON for each: {"TCP": {"own", "seen", "pod"} or {"error"}}.
+# or {"error"}.
 _PROBE = r"""
 import http.client, json, socket, subprocess, sys
 targets = json.load(sys.stdin)
