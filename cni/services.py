@@ -13,8 +13,9 @@ import time
 
 import structlog
 
-from cni import host_ports, metrics, nft, service_commands, service_reading, service_rules, service_table
+from cni import health_checks, host_ports, metrics, nft, service_commands, service_reading, service_rules, service_table
 from cni.attachment import Attachment
+from cni.health_checks import HealthChecks
 from cni.nft import RulesetError
 from cni.nft_monitor import Monitor
 from cni.service_table import FAMILY, HERE, TABLE, Fact, Here
@@ -32,8 +33,8 @@ INPUTS = (Service, EndpointSlice, Node)
 log = structlog.get_logger(__name__)
 
 
-def wire(graph: Graph) -> Desired:
-    """Make the tables and rules; what is returned holds the facts of the nftables table."""
+def wire(graph: Graph) -> tuple[Desired, Desired]:
+    """Make the tables and rules; what is returned holds the facts of the nftables table, and the health checks."""
     graph.table(Service, claim=service_rules.claims)
     graph.table(EndpointSlice, service=lambda one: (one.service,))
     graph.table(Node, address=lambda one: one.addresses)
@@ -45,7 +46,9 @@ def wire(graph: Graph) -> Desired:
     graph.derive(Node, service_table.node, wanted)
     graph.derive(Service, service_rules.service, wanted)
     graph.derive(Attachment, host_ports.elements, wanted)
-    return wanted
+    checks = Desired("health checks", lambda one: one.identity)
+    graph.derive(Service, health_checks.check, checks)
+    return wanted, checks
 
 
 class Services:
@@ -54,7 +57,8 @@ class Services:
     def __init__(self, node: str, node_port_networks: tuple[str, ...] = ()) -> None:
         self._node, self._node_port_networks = node, node_port_networks
         self._graph = Graph()
-        self._wanted = wire(self._graph)
+        self._wanted, self._checks = wire(self._graph)
+        self._health = HealthChecks(lambda: not self.trouble)
         self._monitor = Monitor(TABLE, self._tampered)
         self._work = asyncio.Event()
         self._verify = True
@@ -114,6 +118,7 @@ class Services:
                     await self._try()
         finally:
             self._monitor.close()
+            await self._health.close()
 
     def _ready(self) -> bool:
         tables = self._graph.tables
@@ -134,6 +139,7 @@ class Services:
             asyncio.get_running_loop().call_later(_RETRY_S, self._work.set)
             return
         self.trouble = ""
+        await self._health.apply(self._checks.take())
         if since is not None:
             metrics.SERVICE_RULES.observe(time.perf_counter() - since)
         async with self._applied:

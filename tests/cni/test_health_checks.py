@@ -1,0 +1,51 @@
+"""healthCheckNodePort: what a load balancer is told of this node's endpoints."""
+
+import asyncio
+import socket
+
+import aiohttp
+
+from cni.health_checks import Check, HealthChecks
+from ovnk.incremental.desired import Delta
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+async def told(session, port):
+    async with session.get(f"http://127.0.0.1:{port}/healthz") as answer:
+        return answer.status, answer.headers["X-Load-Balancing-Endpoint-Weight"], await answer.json()
+
+
+def test_answers_as_kube_proxy_does():
+    async def run():
+        port = free_port()
+        some, none = Check(port, "shop", "web", 2), Check(port, "shop", "web", 0)
+        checks = HealthChecks(lambda: True)
+        await checks.apply(Delta(frozenset({some})))
+        async with aiohttp.ClientSession() as session:
+            first = await told(session, port)
+            await checks.apply(Delta(frozenset({none}), frozenset({some})))
+            second = await told(session, port)
+        await checks.apply(Delta(removed=frozenset({none})))
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0
+        return first, second
+
+    first, second = asyncio.run(run())
+    service = {"namespace": "shop", "name": "web"}
+    assert first == (200, "2", {"service": service, "localEndpoints": 2, "serviceProxyHealthy": True})
+    assert second == (503, "0", {"service": service, "localEndpoints": 0, "serviceProxyHealthy": True})
+
+
+def test_port_of_another_process_is_left_to_it():
+    async def run():
+        with socket.create_server(("", 0)) as other:
+            checks = HealthChecks(lambda: True)
+            await checks.apply(Delta(frozenset({Check(other.getsockname()[1], "shop", "web", 1)})))
+            await checks.close()
+
+    asyncio.run(run())
