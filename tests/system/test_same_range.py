@@ -1,5 +1,6 @@
 """R23: what happens where each node hands out the same range by itself, and that it does not happen here."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -88,11 +89,13 @@ def test_pods_go_although_somebody_names_namespaces_with_ip_meanwhile(dual_stack
     dual_stack.wait_ready(f"{space}/early")
     before = dual_stack.daemons()["n1/kubelet"]["process"]
 
+    record = dual_stack.state.node("n1") / "pods" / space / "early.json"
+    network = json.loads(record.read_text())["network"]
+
     with container_by_hand(dual_stack, "n1"):
         dual_stack.delete("pod", "early", f"--namespace={space}")
-        gone = "test $(ls /run/netns) = container"
         dual_stack.wait_until(
-            lambda: dual_stack.exec("node/n1", "sh", "-c", gone).returncode == 0, "its namespace gone"
+            lambda: dual_stack.exec("node/n1", "test", "-e", network).returncode == 1, "its namespace gone"
         )
 
     assert dual_stack.daemons()["n1/kubelet"]["process"] == before

@@ -1,0 +1,132 @@
+"""The northbound's file is deleted under running pods: it comes back with the same UUIDs and everybody talks again.
+
+Three orders of events, each made certain by freezing who shall be later. Whether packets are lost depends on whether
+northd sees the empty database before the controller has filled it again: it then deletes all logical flows.
+"""
+
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from ovnk.lab import control, databases
+from tests.labs import Lab, running_lab
+from tests.system import northbound, probes, workloads
+
+pytestmark = pytest.mark.system
+
+PODS = ["default/a", "default/b", "default/c"]
+PINGS_A_SECOND = 20
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with running_lab(3) as running:
+        running.apply([workloads.server(name[-1], node) for name, node in zip(PODS, running.nodes, strict=True)])
+        running.wait_ready(PODS)
+        yield running
+
+
+def lose(lab: Lab) -> None:
+    """kill -9 of the server, its file replaced by an empty database, the server started again."""
+    lab.kill("northbound", signal.SIGSTOP)  # so that SIGTERM waits and SIGKILL is what ends it
+    control.ask(lab.state.control_socket, do="hold", daemon="northbound")
+    lab.kill("northbound", signal.SIGKILL)
+    lab.wait_until(lambda: lab.daemons()["northbound"]["process"] is None, "the northbound's server gone")
+    file = lab.state.folder / "databases" / "northbound.db"
+    file.unlink()
+    databases.create(file, databases.NORTHBOUND_SCHEMA)
+    lab.northbound_socket.unlink(missing_ok=True)
+    lab.release("northbound")
+    lab.wait_until(lambda: answers(lab), "the northbound's server")
+
+
+def answers(lab: Lab) -> bool:
+    command = ["ovsdb-client", "--timeout=2", "list-dbs", f"unix:{lab.northbound_socket}"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@contextmanager
+def frozen(lab: Lab, daemon: str) -> Iterator[None]:
+    lab.kill(daemon, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        lab.kill(daemon, signal.SIGCONT)
+
+
+@contextmanager
+def pinging(lab: Lab, lost: list[int]) -> Iterator[None]:
+    """Pings from a to c go on meanwhile; how many were not answered is appended to `lost`."""
+    address = workloads.addresses(lab.pods()[PODS[2]])[0]
+    ping = lab.popen(PODS[0], "ping", f"-i{1 / PINGS_A_SECOND}", address)
+    assert ping.stdout is not None
+    ping.stdout.readline()
+    ping.stdout.readline()
+    try:
+        yield
+    finally:
+        lab.exec("central", "kill", "-INT", str(inner(lab, address)))
+        said = ping.communicate(timeout=20)[0]
+        found = re.search(r"(\d+) packets transmitted, (\d+) received", said)
+        assert found, said
+        # The last one may be under way when ping is ended.
+        lost.append(max(0, int(found[1]) - int(found[2]) - 1))
+
+
+def inner(lab: Lab, address: str) -> int:
+    """The ping's process id in the lab."""
+    listed = lab.exec("central", "ps", "-eo", "pid=,args=").stdout.splitlines()
+    (found,) = [line.split()[0] for line in listed if f"ping -i{1 / PINGS_A_SECOND} {address}" in line]
+    return int(found)
+
+
+def lose_while_northd_is_later(lab: Lab, before: dict[tuple[str, str], str]) -> None:
+    with frozen(lab, "northd"):
+        lose(lab)
+        lab.wait_until(lambda: northbound.uuids(lab) == before, "the northbound as it was")
+
+
+def lose_while_the_controller_is_later(lab: Lab, before: dict[tuple[str, str], str]) -> None:
+    with frozen(lab, "controller"):
+        lose(lab)
+        # northd makes the one row of NB_Global when it meets an empty database, and then deletes all logical flows.
+        lab.wait_until(
+            lambda: not northbound.select(lab.southbound_socket, "OVN_Southbound", "Logical_Flow")["Logical_Flow"],
+            "northd to have emptied the southbound",
+        )
+    lab.wait_until(lambda: northbound.uuids(lab) == before, "the northbound as it was")
+
+
+def lose_as_it_comes(lab: Lab, before: dict[tuple[str, str], str]) -> None:
+    lose(lab)
+    lab.wait_until(lambda: northbound.uuids(lab) == before, "the northbound as it was")
+
+
+@pytest.mark.parametrize(
+    ("losing", "loses_packets"),
+    [(lose_while_northd_is_later, False), (lose_while_the_controller_is_later, True), (lose_as_it_comes, True)],
+    ids=["northd later", "controller later", "as it comes"],
+)
+def test_a_lost_northbound_comes_back_with_its_uuids(
+    lab: Lab,
+    record_property: Callable[[str, object], None],
+    losing: Callable[[Lab, dict[tuple[str, str], str]], None],
+    loses_packets: bool,
+) -> None:
+    before, lost = northbound.uuids(lab), list[int]()
+
+    with pinging(lab, lost):
+        losing(lab, before)
+        targets = {name: workloads.addresses(pod) for name, pod in lab.pods().items()}
+        lab.wait_until(lambda: not probes.failed(probes.ask(lab, PODS, targets)), "everybody to reach everybody")
+
+    record_property("pings lost", lost[0])
+    print(f"{lost[0]} pings lost, {PINGS_A_SECOND} a second")
+    assert northbound.uuids(lab) == before
+    assert loses_packets or not lost[0]
+    cidrs = ["10.244.0.0/16"], ["10.96.0.0/16"]
+    lab.wait_until(lambda: northbound.actual(lab) == northbound.wanted(lab, *cidrs), "the northbound as it should be")
