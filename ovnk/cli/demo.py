@@ -15,7 +15,9 @@ from ovnk.errors import LabError
 from ovnk.lab import kubectl, matrix, plan, running, state, topology
 
 MANIFEST = Path(__file__).parents[1] / "lab" / "demo.yaml"
+POLICY = MANIFEST.with_name("demo_policy.yaml")
 READY_S_MAX = 60
+ENFORCED_S_MAX = 20
 
 say = Console()
 
@@ -75,7 +77,42 @@ def _show(lab: state.State) -> bool:
     cells = [answer for row in answers.values() for answer in row]
     good = sum(answer.good for answer in cells)
     say.print(f"\n{good} of {len(cells)} answered, each pod seeing the asker's own address: no NAT\n")
-    return good == len(cells)
+    return good == len(cells) and _show_policy(lab, pods, run)
+
+
+def _show_policy(lab: state.State, pods: Sequence[dict[str, Any]], run: matrix.Run) -> bool:
+    """Apply a NetworkPolicy and show a connection that it lets through and one that it does not; whether that is so."""
+    _kubectl(lab, "apply", f"--filename={POLICY}")
+    web = next(_name(pod) for pod in pods if pod["metadata"]["namespace"] == "shop")
+    db, neighbour = [pod for pod in pods if pod["metadata"]["namespace"] == "data"][:2]
+    target = matrix.Target(_name(db), db["status"]["podIP"], 5432)
+    deadline = time.monotonic() + ENFORCED_S_MAX
+    with say.status("a NetworkPolicy arrives"):
+        while True:
+            places = matrix.measure([web, _name(neighbour)], [target], run)
+            allowed, denied = (row[0] for row in places.values())
+            if (allowed.good and denied.error) or time.monotonic() > deadline:
+                break
+    names = _acl_names(lab)
+    for place, (answer,), action in zip(places, places.values(), ("allow-related", "drop"), strict=True):
+        outcome = f"[red]{answer.error}[/]" if answer.error else f"[green]{answer.ms:.1f} ms[/]"
+        say.print(f"{place} → {target.name}: {outcome}  {action} by {names.get(action, 'no policy')}", soft_wrap=True)
+    say.print()
+    return allowed.good and bool(denied.error)
+
+
+def _acl_names(lab: state.State) -> dict[str, str]:
+    """The names of the policies' ACLs as logs and traces show them, one an action."""
+    command = [
+        "ovn-nbctl",
+        f"--db=unix:{lab.northbound_socket}",
+        "--format=csv",
+        "--no-headings",
+        "--columns=action,name",
+    ]
+    run = subprocess.run([*command, "list", "ACL"], capture_output=True, text=True, check=False)
+    found = [line.split(",", 1) for line in run.stdout.splitlines()]
+    return {action: name.strip('"') for action, name in found if name.strip('"').startswith("NP:")}
 
 
 def _name(pod: dict[str, Any]) -> str:
