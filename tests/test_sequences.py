@@ -6,9 +6,22 @@ Symmetric sequences do not test "A goes while B still refers to it"; those are w
 import pytest
 
 from ovnk.incremental.graph import Graph
+from ovnk.kube.policy_objects import PodPeers, PolicyPort
 from ovnk.kube.service_objects import Endpoint
 from ovnk.translate import compile_cluster, wire
-from tests.builders import allocation, cluster, endpoint_slice, namespace, node, pod, service, subnets
+from tests.builders import (
+    allocation,
+    allowing,
+    cluster,
+    endpoint_slice,
+    namespace,
+    node,
+    pod,
+    policy,
+    selecting,
+    service,
+    subnets,
+)
 from tests.expanders import expansions, place, steps
 
 WEB, DB = pod("web-0"), pod("db-0", node="node-2", uid="uid-db")
@@ -46,7 +59,17 @@ NEAR = (*IN_ZONES, service(), endpoint_slice("web-1", *[Endpoint(e.address, zone
 SAME_NODE = (*IN_ZONES, service(), endpoint_slice("web-1", *HINTED))
 TWO_PROTOCOLS = (*NODES, service(ports=[("", "TCP", 80), ("", "UDP", 80)]), endpoint_slice("web-1", HERE))
 
+TEAM = PodPeers((), namespaces=selecting(team="a"))
+NAMED = pod("web-0", labels={"app": "web"}, ports=(("http", "TCP", 8080),))
+AT_HTTP = policy(ingress=(allowing(TEAM, ports=(PolicyPort("TCP", name="http"),)),), log="both")
+GUARDED = (*NODES, namespace(team="a"), NAMED, allocation(NAMED), DB, allocation(DB, "10.244.2.3"), AT_HTTP)
+RELABELLED = tuple(namespace(team="b") if one == namespace(team="a") else one for one in GUARDED)
+UNDERSTOOD_NO_LONGER = (*GUARDED[:-1], policy(ingress=(), egress=(), invalid="spec is wrong"))
+
 # A goes while B still refers to it.
+POLICY_LEFT_ALONE = (*ROUTER, AT_HTTP)
+NAMESPACE_GONE_POLICY_LEFT = tuple(one for one in GUARDED if one != namespace(team="a"))
+POLICY_GONE_PODS_LEFT = GUARDED[:-1]
 SERVICE_GONE_SLICE_LEFT = (*NODES, endpoint_slice("web-1", HERE, THERE))
 NODE_GONE_ENDPOINTS_LEFT = (*ROUTER, service(internal_local=True), endpoint_slice("web-1", HERE), TWO)
 ZONE_GONE_HINTS_LEFT = (*NODES, *NEAR[5:])
@@ -75,6 +98,10 @@ SEQUENCES = {
     "the Service goes before its slices": [ENDPOINTS, SERVICE_GONE_SLICE_LEFT, NODES],
     "the node goes before its endpoints": [LOCAL, NODE_GONE_ENDPOINTS_LEFT, LOCAL],
     "zones go before the hints": [NEAR, ZONE_GONE_HINTS_LEFT, NEAR],
+    "a policy comes and goes": [NODES, GUARDED, POLICY_GONE_PODS_LEFT, NODES],
+    "a namespace is relabelled": [GUARDED, RELABELLED, GUARDED],
+    "a policy is broken and mended": [GUARDED, UNDERSTOOD_NO_LONGER, GUARDED],
+    "the namespace goes before its policy": [GUARDED, NAMESPACE_GONE_POLICY_LEFT, POLICY_LEFT_ALONE, NOTHING],
 }
 
 CASES = [
