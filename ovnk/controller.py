@@ -75,6 +75,7 @@ class Controller:
         def database_changed() -> None:
             loop.call_soon_threadsafe(self._wake.set)
 
+        self._northbound.want_lock(False)
         self._northbound.start(database_changed)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -189,10 +190,12 @@ class Controller:
             self._records = await listing.values(self._client, decode.NODE_NETWORKS, decode.node_network)
             self._tell(self._compiler.lead(self._records))
             self._compared = False
+            await asyncio.to_thread(self._northbound.want_lock, True)
             log.info("leading", node_networks=len(self._records))
         elif not self._lease.leads and self._compiler.leading:
             self._writer.clear()
             self._compiler.follow()
+            await asyncio.to_thread(self._northbound.want_lock, False)
             log.info("following")
 
     def _observe(self, change: Change) -> None:

@@ -42,6 +42,7 @@ class Session:
         self.wire = Wire()
         self._concerns = concerns
         self._on_event: Callable[[], None] = lambda: None
+        self._lock_wanted = True
         self._told: tuple[object, ...] = ()
         self._trouble = f'the northbound "{remotes}" is not connected yet'
         self._stopping = threading.Event()
@@ -59,6 +60,12 @@ class Session:
             link.end()
         if self._thread.is_alive():
             self._thread.join()
+
+    def want_lock(self, wanted: bool) -> None:
+        """Ask for the lock, as from the start, or give it away and let others have it."""
+        self._lock_wanted = wanted
+        if (link := self.link) is not None:
+            link.commit([])  # makes the connection's thread look
 
     @property
     def connected(self) -> bool:
@@ -97,7 +104,7 @@ class Session:
                 continue
             self.wire = Wire(present)
             idl = Replica(",".join(self._remotes), schema, present, self._concerns, self._woken)
-            if self.lock is not None:
+            if self.lock is not None and self._lock_wanted:
                 idl.set_lock(self.lock)
             self._trouble = f'the connection to the northbound "{",".join(self._remotes)}" was lost; connecting again'
             self.link = Link(idl, REPLY_S_MAX)
@@ -110,7 +117,15 @@ class Session:
         link = self.link
         if link is not None and link.idl.outdated:
             link.end()
+        elif link is not None:
+            self._settle_lock(link)
         self._tell()
+
+    def _settle_lock(self, link: Link) -> None:
+        """Ask for the lock or give it away; with a transaction on its way python-ovs takes no other lock."""
+        name = self.lock if self._lock_wanted else None
+        if link.idl.lock_name != name and not link.idl.txn and not link.idl._outstanding_txns:  # noqa: SLF001  theirs
+            link.idl.set_lock(name)
 
     def _tell(self) -> None:
         link = self.link

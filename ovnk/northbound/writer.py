@@ -106,6 +106,10 @@ class Northbound:
         """Closes the connection, which gives the lock away."""
         self._session.stop()
 
+    def want_lock(self, wanted: bool) -> None:
+        """Ask for the lock, as from the start, or give it away: who does not lead must not keep it from who does."""
+        self._session.want_lock(wanted)
+
     @property
     def connected(self) -> bool:
         """Whether the server answers, its schema will do and, on a cluster, it is the leader."""

@@ -267,3 +267,15 @@ def test_nothing_is_sent_for_an_empty_delta(server, northbound):
     size = server.size()
     assert northbound.apply(Delta()).transactions == 0
     assert server.size() == size
+
+
+def test_who_does_not_want_the_lock_leaves_it_to_others(server, open_writer):
+    standby = open_writer(server.remote, lock="ovnk")
+    standby.ready()
+    standby.northbound.want_lock(False)
+    leader = open_writer(server.remote, lock="ovnk").ready()
+
+    assert not standby.northbound.has_lock
+    leader.stop()
+    standby.northbound.want_lock(True)
+    assert standby.ready().has_lock
