@@ -25,7 +25,7 @@ def lab() -> Iterator[Lab]:
 
 
 def kill_for_good(lab: Lab, daemon: str) -> None:
-    """kill -9, and the supervisor does not start it again; a frozen process cannot heed the SIGTERM that comes first."""
+    """kill -9, without a restart; a frozen process cannot heed the SIGTERM that comes first."""
     lab.kill(daemon, signal.SIGSTOP)
     control.ask(lab.state.control_socket, do="hold", daemon=daemon)
     lab.kill(daemon, signal.SIGKILL)
