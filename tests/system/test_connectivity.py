@@ -57,7 +57,9 @@ KINDS = {
 def matrix(request: pytest.FixtureRequest) -> Iterator[Matrix]:
     versions, encapsulation, options = KINDS[request.param]
     if options is None:
-        yield build(request.getfixturevalue("dual_stack"), versions, encapsulation)
+        shared = request.getfixturevalue("dual_stack")
+        yield build(shared, versions, encapsulation)
+        shared.delete("namespace", SPACE)
         return
     with running_lab(3, options) as lab:
         yield build(lab, versions, encapsulation)
