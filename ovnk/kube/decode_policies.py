@@ -13,24 +13,16 @@ from msgspec import Struct, field
 
 from ovnk.errors import InvalidObject
 from ovnk.kube import wire
-from ovnk.kube.policy_objects import Block, NetworkPolicy, Peer, PodPeers, PolicyPort, Requirement, Rule, Selector
+from ovnk.kube.label_selectors import LabelSelector, Wrong, requirements
+from ovnk.kube.policy_objects import Block, NetworkPolicy, Peer, PodPeers, PolicyPort, Rule, Selector
 
 NETWORK_POLICIES = wire.Resource("/apis/networking.k8s.io/v1/networkpolicies", NetworkPolicy)
 
 PROTOCOLS = ("TCP", "UDP", "SCTP")
 PORT_MAX = 65535
 
-_QUALIFIED = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 # IANA_SVC_NAME (RFC 6335 §5.1): has a letter, and no two hyphens on end.
 _PORT_NAME = re.compile(r"(?=.*[a-z])(?!.*--)[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?")
-
-
-class _Wrong(Exception):  # noqa: N818  a fault of the policy, not of ours
-    """The field at `path` is wrong because of `why`."""
-
-    def __init__(self, path: str, why: str) -> None:
-        super().__init__(f"{path} {why}")
 
 
 def network_policy(raw: wire.Json) -> NetworkPolicy:
@@ -45,11 +37,11 @@ def network_policy(raw: wire.Json) -> NetworkPolicy:
     subject: Selector = ()
     try:
         spec = wire.decode(NetworkPolicy, _POLICY, raw).spec or _Spec()
-        subject = _selector("spec.podSelector", spec.pod_selector or _Selector())
+        subject = requirements("spec.podSelector", spec.pod_selector or LabelSelector())
         isolates_ingress, isolates_egress = _types(spec)
         ingress = _rules("spec.ingress", "from", [(one.peers, one.ports) for one in spec.ingress or ()], namespace)
         egress = _rules("spec.egress", "to", [(one.peers, one.ports) for one in spec.egress or ()], namespace)
-    except (_Wrong, InvalidObject) as error:
+    except (Wrong, InvalidObject) as error:
         why = f"{error.field} {error.why}" if isinstance(error, InvalidObject) else str(error)
         return NetworkPolicy(namespace, name, uid, subject, (), (), log, why)
     return NetworkPolicy(
@@ -63,7 +55,7 @@ def _types(spec: "_Spec") -> tuple[bool, bool]:
         return True, bool(spec.egress)
     for index, one in enumerate(spec.policy_types):
         if one not in ("Ingress", "Egress"):
-            raise _Wrong(f"spec.policyTypes[{index}]", f'"{one}" is neither Ingress nor Egress')
+            raise Wrong(f"spec.policyTypes[{index}]", f'"{one}" is neither Ingress nor Egress')
     return "Ingress" in spec.policy_types, "Egress" in spec.policy_types
 
 
@@ -84,15 +76,15 @@ def _peer(path: str, peer: "_Peer", namespace: str) -> Peer:
     selects = peer.pod_selector is not None or peer.namespace_selector is not None
     if peer.ip_block is not None:
         if selects:
-            raise _Wrong(path, "has an ipBlock and a selector; give each an entry of its own")
+            raise Wrong(path, "has an ipBlock and a selector; give each an entry of its own")
         return _block(f"{path}.ipBlock", peer.ip_block)
     if not selects:
         # Perhaps a kind of peer of a later API: what is not understood is not let through.
-        raise _Wrong(path, "has none of podSelector, namespaceSelector and ipBlock")
-    pods = _selector(f"{path}.podSelector", peer.pod_selector or _Selector())
+        raise Wrong(path, "has none of podSelector, namespaceSelector and ipBlock")
+    pods = requirements(f"{path}.podSelector", peer.pod_selector or LabelSelector())
     if peer.namespace_selector is None:
         return PodPeers(pods, namespace=namespace)
-    return PodPeers(pods, namespaces=_selector(f"{path}.namespaceSelector", peer.namespace_selector))
+    return PodPeers(pods, namespaces=requirements(f"{path}.namespaceSelector", peer.namespace_selector))
 
 
 def _block(path: str, block: "_IPBlock") -> Block:
@@ -100,19 +92,19 @@ def _block(path: str, block: "_IPBlock") -> Block:
     try:
         network = ip_network(block.cidr, strict=False)
     except ValueError:
-        raise _Wrong(f"{path}.cidr", f'"{block.cidr}" is not a CIDR') from None
+        raise Wrong(f"{path}.cidr", f'"{block.cidr}" is not a CIDR') from None
     excepts = []
     for index, text in enumerate(block.excepts or ()):
         try:
             excepted = ip_network(text, strict=False)
         except ValueError:
-            raise _Wrong(f"{path}.except[{index}]", f'"{text}" is not a CIDR') from None
+            raise Wrong(f"{path}.except[{index}]", f'"{text}" is not a CIDR') from None
         if (
             excepted.version != network.version
             or excepted.prefixlen <= network.prefixlen
             or not excepted.overlaps(network)
         ):
-            raise _Wrong(f"{path}.except[{index}]", f'"{text}" is not a part of "{block.cidr}"')
+            raise Wrong(f"{path}.except[{index}]", f'"{text}" is not a part of "{block.cidr}"')
         excepts.append(str(excepted))
     return Block(str(network), tuple(sorted(set(excepts))))
 
@@ -120,60 +112,26 @@ def _block(path: str, block: "_IPBlock") -> Block:
 def _port(path: str, port: "_Port") -> PolicyPort:
     protocol = port.protocol or "TCP"
     if protocol not in PROTOCOLS:
-        raise _Wrong(f"{path}.protocol", f'"{protocol}" is none of {", ".join(PROTOCOLS)}')
+        raise Wrong(f"{path}.protocol", f'"{protocol}" is none of {", ".join(PROTOCOLS)}')
     if port.port is None:
         if port.end_port is not None:
-            raise _Wrong(f"{path}.endPort", "stands without a port")
+            raise Wrong(f"{path}.endPort", "stands without a port")
         return PolicyPort(protocol)
     if isinstance(port.port, str):
         if not _PORT_NAME.fullmatch(port.port):
-            raise _Wrong(f"{path}.port", f'"{port.port}" is neither a number nor the name of a port')
+            raise Wrong(f"{path}.port", f'"{port.port}" is neither a number nor the name of a port')
         if port.end_port is not None:
-            raise _Wrong(f"{path}.endPort", f'stands with the named port "{port.port}"; a range needs a number')
+            raise Wrong(f"{path}.endPort", f'stands with the named port "{port.port}"; a range needs a number')
         return PolicyPort(protocol, name=port.port)
     last = port.port if port.end_port is None else port.end_port
     if not 1 <= port.port <= PORT_MAX:
-        raise _Wrong(f"{path}.port", f"{port.port} is not between 1 and {PORT_MAX}")
+        raise Wrong(f"{path}.port", f"{port.port} is not between 1 and {PORT_MAX}")
     if not port.port <= last <= PORT_MAX:
-        raise _Wrong(f"{path}.endPort", f"{last} is not between port {port.port} and {PORT_MAX}")
+        raise Wrong(f"{path}.endPort", f"{last} is not between port {port.port} and {PORT_MAX}")
     return PolicyPort(protocol, port.port, last)
 
 
-def _selector(path: str, given: "_Selector") -> Selector:
-    """The requirements, sorted, each once."""
-    found = set()
-    for key, value in (given.match_labels or {}).items():
-        found.add(_requirement(f"{path}.matchLabels", key, "In", [value]))
-    for index, one in enumerate(given.match_expressions or ()):
-        found.add(_requirement(f"{path}.matchExpressions[{index}]", one.key, one.operator, one.values or []))
-    return tuple(sorted(found))
-
-
-def _requirement(path: str, key: str, operator: str, values: list[str]) -> Requirement:
-    if not _QUALIFIED.fullmatch(key):
-        raise _Wrong(path, f'has the key "{key}", which is not that of a label')
-    if operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
-        raise _Wrong(path, f'has the operator "{operator}", which is none of In, NotIn, Exists and DoesNotExist')
-    if (operator in ("In", "NotIn")) != bool(values):
-        raise _Wrong(path, f"has {operator} with{'' if values else 'out'} values")
-    for value in values:
-        if not _LABEL_VALUE.fullmatch(value):
-            raise _Wrong(path, f'has the value "{value}", which is not that of a label')
-    return Requirement(key, operator, tuple(sorted(set(values))))
-
-
 # The wire.
-
-
-class _Expression(Struct, gc=False):
-    key: str
-    operator: str
-    values: list[str] | None = None
-
-
-class _Selector(Struct, rename="camel", gc=False):
-    match_labels: dict[str, str] | None = None
-    match_expressions: list[_Expression] | None = None
 
 
 class _IPBlock(Struct, gc=False):
@@ -182,8 +140,8 @@ class _IPBlock(Struct, gc=False):
 
 
 class _Peer(Struct, rename="camel", gc=False):
-    pod_selector: _Selector | None = None
-    namespace_selector: _Selector | None = None
+    pod_selector: LabelSelector | None = None
+    namespace_selector: LabelSelector | None = None
     ip_block: _IPBlock | None = field(name="ipBlock", default=None)
 
 
@@ -204,7 +162,7 @@ class _Egress(Struct, gc=False):
 
 
 class _Spec(Struct, rename="camel", gc=False):
-    pod_selector: _Selector | None = None
+    pod_selector: LabelSelector | None = None
     ingress: list[_Ingress] | None = None
     egress: list[_Egress] | None = None
     policy_types: list[str] | None = None
