@@ -78,6 +78,7 @@ def _run(plan: Plan, state: State, api_socket: int, progress: int, own_users: bo
     linux.mount("none", Path("/"), flags=linux.MOUNT_RECURSIVE | linux.MOUNT_PRIVATE)
     linux.mount("proc", Path("/proc"), "proc")
     places.private_run(state.folder)
+    places.without_names()
     lab = _Lab(plan, state, lambda **fields: os.write(progress, json.dumps(fields).encode() + b"\n"))
     signal.signal(signal.SIGTERM, lambda *_: lab.stop())
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,6 +137,15 @@ def test_exec_somewhere_unknown_says_what_there_is(lab: Lab) -> None:
 
     assert done.returncode != 0
     assert 'there is no place "node/n9"; there are central, outside, node/n1, node/n2' in done.stderr
+
+
+def test_a_name_is_looked_up_at_once_and_in_vain(lab: Lab) -> None:
+    """The machine's name servers are out of reach: who asks them waits for ten seconds."""
+    looked = "import socket; print(socket.getaddrinfo('no-such-host.invalid', 80))"
+    done = lab.exec("node/n1", sys.executable, "-c", looked)
+
+    assert "gaierror" in done.stderr
+    assert "nameserver" not in lab.exec("node/n1", "cat", "/etc/resolv.conf").stdout
 
 
 def test_open_vswitch_programs_need_no_options_in_a_node(lab: Lab) -> None:
