@@ -5,6 +5,7 @@ the node's own network namespace. Pods' links are cni/attach.py's, rules cni/rul
 """
 
 import ctypes
+import dataclasses
 import errno
 import fcntl
 import ipaddress
@@ -26,6 +27,9 @@ ROUTE_PROTOCOL = 111
 _MAIN_TABLE = 254
 _IFF_UP = 1
 _SCOPE_LINK = 253
+# linux/if_addr.h. NOPREFIXROUTE: the kernel's own route to an address's subnet would prefer that address as source.
+_TENTATIVE, _NOPREFIXROUTE = 0x40, 0x200
+_LINK_PRIORITY_IPV6 = 256  # the kernel's own for a link (linux/ipv6_route.h IP6_RT_PRIO_ADDRCONF)
 _SIOCETHTOOL = 0x8946  # linux/sockios.h
 _ETHTOOL_GTXCSUM = 0x16  # linux/ethtool.h
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
@@ -57,32 +61,57 @@ def apply(wanted: Host) -> list[str] | None:
 def _settle_addresses(netlink: IPRoute, index: int, wanted: frozenset[str]) -> list[str]:
     """New ones first: with an interface's last address the kernel drops its routes."""
     has = {
-        f"{message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}"
+        f"{message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}": message.get_attr("IFA_FLAGS") or 0
         for message in netlink.get_addr(index=index)
         if message["scope"] != _SCOPE_LINK
     }
+    # One that is there with the kernel's route is made anew: the flag cannot be set later (IPv4).
+    other = {text for text in wanted & has.keys() if not has[text] & _NOPREFIXROUTE}
     changes = []
-    for verb, addresses in (("add", wanted - has), ("del", has - wanted)):
+    for verb, addresses in (("del", other), ("add", wanted - has.keys() | other), ("del", has.keys() - wanted)):
         for text in sorted(addresses):
             address = ipaddress.ip_interface(text)
-            netlink.addr(verb, index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
+            flags = {"flags": _NOPREFIXROUTE} if verb == "add" else {}
+            netlink.addr(verb, index=index, address=str(address.ip), prefixlen=address.network.prefixlen, **flags)
             changes.append(f"address {verb} {text}")
     return changes
 
 
 def _settle_routes(netlink: IPRoute, index: int, wanted: frozenset[Route]) -> list[str]:
+    """A route that differs is replaced, so that there is no moment without one; routes on the link come first."""
+    # The kernel refuses a source that is not (yet) an address of this machine.
+    local = {
+        message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+        for message in netlink.get_addr()
+        if not (message.get_attr("IFA_FLAGS") or 0) & _TENTATIVE
+    }
+    wanted = frozenset(route if route.source in local else dataclasses.replace(route, source="") for route in wanted)
     has = {
-        Route(_destination(message), message.get_attr("RTA_GATEWAY"))
+        Route(_destination(message), message.get_attr("RTA_GATEWAY") or "", message.get_attr("RTA_PREFSRC") or "")
         for family in _FAMILIES
         for message in netlink.get_routes(family=family, table=_MAIN_TABLE, oif=index, proto=ROUTE_PROTOCOL)
     }
     changes = []
-    # Old ones first: two routes to one destination cannot be told apart by the kernel's replace.
-    for verb, routes in (("del", has - wanted), ("replace", wanted - has)):
-        for route in sorted(routes, key=lambda one: one.destination):
-            netlink.route(verb, dst=route.destination, gateway=route.gateway, oif=index, proto=ROUTE_PROTOCOL)
-            changes.append(f"route {verb} {route.destination} via {route.gateway}")
+    kept = {route.destination for route in wanted}
+    for verb, routes in (
+        ("replace", wanted - has),
+        ("del", {route for route in has if route.destination not in kept}),
+    ):
+        for route in sorted(routes, key=lambda one: (one.gateway, one.destination)):
+            netlink.route(verb, oif=index, proto=ROUTE_PROTOCOL, **_attributes(route))
+            changes.append(" ".join(filter(None, ("route", verb, route.destination, route.gateway, route.source))))
     return changes
+
+
+def _attributes(route: Route) -> dict[str, Any]:
+    found: dict[str, Any] = {"dst": route.destination}
+    if route.gateway:
+        found["gateway"] = route.gateway
+    elif ":" in route.destination:
+        found["priority"] = _LINK_PRIORITY_IPV6
+    else:
+        found["scope"] = _SCOPE_LINK
+    return found | ({"prefsrc": route.source} if route.source else {})
 
 
 def _destination(message: Any) -> str:

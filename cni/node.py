@@ -34,6 +34,7 @@ from cni.vswitch import Interface, VSwitch
 from cni.watch import Watch
 from ovnk.contract import MANAGEMENT_INTERFACE, NodeNetworkSpec, management_interface_id
 from ovnk.errors import CommitError, ConfigError
+from ovnk.kube.objects import Change
 
 # Changes come in swarms (an address, its routes, the link): look once for all of them.
 _SWARM_S = 0.02
@@ -73,6 +74,7 @@ class NodeAgent:
         self._chassis = settled
         self._places = places
         self._spec: NodeNetworkSpec | None = None
+        self._addresses: tuple[str, ...] | None = None
         self._link: PodLink | None = None
         self._link_known = asyncio.Event()
         self._trouble = "the node is being set up"
@@ -97,6 +99,14 @@ class NodeAgent:
         self.services.network_changed(spec)
         self._settle_wanted.set()
         self._sweep_wanted.set()
+
+    def cluster_changed(self, change: Change) -> None:
+        """Takes a change of Services, EndpointSlices or Nodes, this node's own addresses among them."""
+        self.services.changed(change)
+        addresses = self.services.addresses
+        if addresses != self._addresses:
+            self._addresses = addresses
+            self._settle_wanted.set()
 
     async def run(self) -> None:
         """Serves until cancelled. Raises OSError where the socket or a folder is of no use."""
@@ -218,7 +228,10 @@ class NodeAgent:
             raise ConfigError(
                 f"NodeNetwork {self._chassis.node} has no management address; the ovnk controller sets it"
             )
-        wanted = settings.host(spec, found, datapath)
+        if self._addresses is None:
+            # Routes without the node's addresses would change those that are there from before a restart.
+            return "the Nodes have not been read yet; does the API server answer?"
+        wanted = settings.host(spec, found, datapath, self._addresses)
         changes = await self._in_thread(host.apply, wanted)
         if not seen.bridge_datapath:
             # The bridge was just made; its ports are added in a transaction that finds it.

@@ -79,6 +79,13 @@ class Services:
             table.replace(change.values)
         self._wake()
 
+    @property
+    def addresses(self) -> tuple[str, ...] | None:
+        """The addresses by which the cluster knows this node; None before the Nodes have been read."""
+        nodes = self._graph.tables[Node]
+        node = nodes.get(self._node)
+        return node.addresses if node is not None else () if nodes.synced else None
+
     def network_changed(self, spec: NodeNetworkSpec | None) -> None:
         """Takes the node's NodeNetwork; while there is none, the last one holds."""
         if spec is not None:

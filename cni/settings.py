@@ -71,10 +71,14 @@ class Management:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A network reached through ovnk0 by way of a gateway."""
+    """A network reached through ovnk0: by way of a gateway, or on its link where that is "".
+
+    `source` is the address that the node sends from where nobody says another one; "" leaves it to the kernel.
+    """
 
     destination: str
-    gateway: str
+    gateway: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +162,11 @@ def pod_mtu_bytes(chassis: Chassis, underlay: Underlay, spec: NodeNetworkSpec) -
     return mtu_bytes
 
 
-def host(spec: NodeNetworkSpec, underlay: Underlay, datapath: str) -> Host:
-    """The kernel's side of the node: ovnk0's addresses, the routes through it, and what forwarding needs."""
+def host(spec: NodeNetworkSpec, underlay: Underlay, datapath: str, own: Iterable[str] = ()) -> Host:
+    """The kernel's side of the node: ovnk0's addresses, the routes through it, and what forwarding needs.
+
+    `own` are the addresses by which the cluster knows this node (Node status.addresses).
+    """
     addresses = spec.management.addresses if spec.management else ()
     connected = {ipaddress.ip_interface(address).network for address in addresses}
     families = {network.version for network in connected}
@@ -184,7 +191,7 @@ def host(spec: NodeNetworkSpec, underlay: Underlay, datapath: str) -> Host:
         ]
     return Host(
         addresses=frozenset(str(ipaddress.ip_interface(address)) for address in addresses),
-        routes=frozenset(_routes(spec, connected)),
+        routes=frozenset(_routes(spec, connected, own)),
         sysctls=tuple(sysctls),
         checksum_offload=datapath != "netdev",
     )
@@ -198,19 +205,24 @@ def inside(spec: NodeNetworkSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def _routes(spec: NodeNetworkSpec, connected: Iterable[Network]) -> Iterable[Route]:
-    """A route for each pods' and services' network, by the gateway on the link that ovnk0 is on.
+def _routes(spec: NodeNetworkSpec, connected: Iterable[Network], own: Iterable[str]) -> Iterable[Route]:
+    """ovnk0's own subnet on its link, and each other pods' and services' network by the gateway there.
 
-    None for a network that ovnk0 is itself in and that is no wider: the address brings that route.
+    To pods the node speaks from the address they know it by. A UDP server bound to no address answers a pod from
+    the address of the way back, so that any other would be one that the pod has not asked. To Services it speaks from
+    ovnk0's address, the kernel's choice: an endpoint may be another node, which would answer this node's own address
+    past OVN, and the answer would not be translated back.
     """
-    for own in connected:
-        gateway = next((one.gateway for one in spec.subnets if ipaddress.ip_network(one.cidr) == own), None)
-        if gateway is None:
-            continue
-        for text in (*spec.cluster_cidrs, *spec.service_cidrs):
-            network = ipaddress.ip_network(text)
-            if network.version == own.version and not network.subnet_of(own):  # type: ignore[arg-type]  # one version
-                yield Route(str(network), str(ipaddress.ip_address(gateway)))
+    sources = {ipaddress.ip_address(address).version: address for address in own}
+    gateways = {ipaddress.ip_network(one.cidr): str(ipaddress.ip_address(one.gateway)) for one in spec.subnets}
+    for subnet in connected:
+        source = sources.get(subnet.version, "")
+        yield Route(str(subnet), source=source)
+        for cidrs, preferred in ((spec.cluster_cidrs, source), (spec.service_cidrs, "")) if subnet in gateways else ():
+            for network in map(ipaddress.ip_network, cidrs):
+                # A network that ovnk0 is itself in, and that is no wider, is on its link.
+                if network.version == subnet.version and not network.subnet_of(subnet):  # type: ignore[arg-type]  # one version
+                    yield Route(str(network), gateways[subnet], preferred)
 
 
 def merged(cidrs: Iterable[str]) -> tuple[str, ...]:

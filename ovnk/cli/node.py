@@ -144,7 +144,7 @@ async def run(loaded: NodeSettings) -> None:
         field_selector=f"metadata.name={loaded.node_name}",
     )
     cluster = [
-        Informer(client, resource, decoder, agent.services.changed)
+        Informer(client, resource, decoder, agent.cluster_changed)
         for resource, decoder in (
             (decode_services.SERVICES, decode_services.service),
             (decode_services.ENDPOINT_SLICES, decode_services.endpoint_slice),

@@ -14,6 +14,7 @@ from cni.node import NodeAgent, Places
 from cni.settings import Chassis
 from ovnk import logs
 from ovnk.contract import NodeNetworkSpec
+from ovnk.kube.objects import Node, Replace
 
 
 async def main(arguments):
@@ -31,6 +32,8 @@ async def main(arguments):
         cni_version=arguments.get("cni_version", "1.0.0"),
     )
     agent = NodeAgent(chassis, places, arguments["add_timeout_s"])
+    node = Node(arguments["node"], "uid-node", tuple(arguments["addresses"]))
+    agent.cluster_changed(Replace(Node, {node.name: node}))
     running = asyncio.create_task(agent.run())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     reader = asyncio.StreamReader()

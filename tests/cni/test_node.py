@@ -28,20 +28,28 @@ def ready(node):
     world.until((node.folder / "net.d" / "10-ovnk.conflist").exists, "the node is ready")
 
 
-def routes(node):
+def routes(node, protocol="111"):
+    """destination → (gateway or "", source or "") of the routes through ovnk0 that are ours."""
     found = {}
     for family in ("-4", "-6"):
-        for route in json.loads(node.inside("ip", "-j", family, "route", "show", "dev", "ovnk0", "proto", "111")):
-            found[route["dst"]] = route["gateway"]
+        for route in json.loads(node.inside("ip", "-j", family, "route", "show", "dev", "ovnk0", "proto", protocol)):
+            found[route["dst"]] = (route.get("gateway", ""), route.get("prefsrc", ""))
     return found
 
 
-ROUTES = {
-    "10.244.0.0/16": "10.244.1.1",
-    "10.96.0.0/16": "10.244.1.1",
-    "fd00:10:244::/48": "fd00:10:244:1::1",
-    "fd00:10:96::/112": "fd00:10:244:1::1",
+GATEWAY_4, GATEWAY_6 = "10.244.1.1", "fd00:10:244:1::1"
+NODE_4, NODE_6 = "192.168.100.1", "fd00:192:168:100::1"
+ROUTES_4 = {
+    "10.244.1.0/24": ("", NODE_4),
+    "10.244.0.0/16": (GATEWAY_4, NODE_4),
+    "10.96.0.0/16": (GATEWAY_4, ""),
 }
+ROUTES_6 = {
+    "fd00:10:244:1::/64": ("", NODE_6),
+    "fd00:10:244::/48": (GATEWAY_6, NODE_6),
+    "fd00:10:96::/112": (GATEWAY_6, ""),
+}
+ROUTES = ROUTES_4 | ROUTES_6
 
 
 def addresses(node):
@@ -53,7 +61,9 @@ ADDRESSES = {"10.244.1.2/24", "fd00:10:244:1::2/64"}
 
 
 def settled(node):
-    return routes(node) == ROUTES and addresses(node) == ADDRESSES
+    """No route of the kernel's own beside ours either: it would bring another source address."""
+    of_kernel = {destination for destination in routes(node, "kernel") if not destination.startswith("fe80")}
+    return routes(node) == ROUTES and addresses(node) == ADDRESSES and not of_kernel
 
 
 def test_node_is_set_up_as_its_node_network_says(node):
@@ -81,6 +91,9 @@ def test_node_is_set_up_as_its_node_network_says(node):
         ("ip", "address", "del", "10.244.1.2/24", "dev", "ovnk0"),
         ("ip", "route", "del", "10.96.0.0/16"),
         ("ip", "link", "set", "ovnk0", "down"),
+        # As a kernel makes it that is not told otherwise: with a route of its own.
+        ("sh", "-c", "ip address del 10.244.1.2/24 dev ovnk0; ip address add 10.244.1.2/24 dev ovnk0"),
+        ("ip", "route", "replace", "10.244.0.0/16", "via", GATEWAY_4, "proto", "111"),
     ],
 )
 def test_what_somebody_takes_off_ovnk0_is_put_back(node, damage):
@@ -134,8 +147,7 @@ def test_a_changed_node_network_changes_the_node(fresh):
     fresh.start_agent(world.spec())
     ready(fresh)
     fresh.tell(world.spec(service_cidrs=("10.97.0.0/16",)))
-    gateway = "10.244.1.1"
-    wanted = {"10.244.0.0/16": gateway, "10.97.0.0/16": gateway, "fd00:10:244::/48": "fd00:10:244:1::1"}
+    wanted = {key: route for key, route in ROUTES.items() if "96" not in key} | {"10.97.0.0/16": (GATEWAY_4, "")}
     world.until(lambda: routes(fresh) == wanted, "the routes follow")
     world.until(lambda: "10.97.0.0/16" in fresh.inside("nft", "list", "table", "inet", "ovnk"), "the rules follow")
 
@@ -159,7 +171,7 @@ def test_ipv6_only_node_and_pod(fresh):
     assert [ip["address"] for ip in result["ips"]] == ["fd00:10:244:1::3/64"]
     assert [route["dst"] for route in result["routes"]] == ["::/0"]
     assert fresh.call("CHECK", "c0", 0, netns=netns, config={"prevResult": result}) == (0, None)
-    assert routes(fresh) == {destination: hop for destination, hop in ROUTES.items() if ":" in hop}
+    assert routes(fresh) == ROUTES_6
     assert "ip saddr" not in fresh.inside("nft", "list", "ruleset")
 
 

@@ -75,21 +75,27 @@ def test_wrong_settings_name_their_flag(changes, flag):
         settings.check(Chassis("n", "unix:/s", **changes))
 
 
-def test_routes_go_by_the_gateway_of_ovnk0s_own_subnet():
-    host = settings.host(world.spec(), UNDERLAY, "system")
+def test_routes_go_by_the_gateway_of_ovnk0s_own_subnet_and_to_pods_from_the_nodes_address():
+    host = settings.host(world.spec(), UNDERLAY, "system", ("192.168.100.1", "fd00::1"))
     assert host.routes == {
-        Route("10.244.0.0/16", "10.244.1.1"),
+        Route("10.244.1.0/24", "", "192.168.100.1"),
+        Route("10.244.0.0/16", "10.244.1.1", "192.168.100.1"),
         Route("10.96.0.0/16", "10.244.1.1"),
-        Route("fd00:10:244::/48", "fd00:10:244:1::1"),
+        Route("fd00:10:244:1::/64", "", "fd00::1"),
+        Route("fd00:10:244::/48", "fd00:10:244:1::1", "fd00::1"),
         Route("fd00:10:96::/112", "fd00:10:244:1::1"),
     }
     assert host.addresses == {"10.244.1.2/24", "fd00:10:244:1::2/64"}
 
 
-def test_the_cluster_of_one_node_needs_no_route_to_its_own_subnet():
-    """The network that ovnk0 is in comes with its address; a second route to it would fight with that."""
-    spec = world.spec(cluster_cidrs=("10.244.1.0/24",), service_cidrs=())
-    assert settings.host(spec, UNDERLAY, "system").routes == frozenset()
+def test_without_an_address_of_the_node_the_kernel_chooses():
+    assert {route.source for route in settings.host(world.spec(), UNDERLAY, "system").routes} == {""}
+
+
+def test_the_cluster_of_one_node_needs_one_route():
+    spec = world.spec(cluster_cidrs=("10.244.1.0/24", "fd00:10:244:1::/64"), service_cidrs=())
+    routes = settings.host(spec, UNDERLAY, "system").routes
+    assert routes == {Route("10.244.1.0/24"), Route("fd00:10:244:1::/64")}
 
 
 def test_ipv6_only_node_is_asked_nothing_of_ipv4():
@@ -100,7 +106,7 @@ def test_ipv6_only_node_is_asked_nothing_of_ipv4():
         service_cidrs=("fd01::/112",),
     )
     host = settings.host(spec, UNDERLAY, "netdev")
-    assert {route.destination for route in host.routes} == {"fd00::/16", "fd01::/112"}
+    assert {route.destination for route in host.routes} == {"fd00:1::/64", "fd00::/16", "fd01::/112"}
     assert not [path for path, _ in host.sysctls if "ipv4" in path]
     assert not host.checksum_offload
     assert "ip saddr" not in ruleset.text(*settings.inside(spec))

@@ -152,6 +152,7 @@ class World:
             "conf_dir": str(self.folder / "net.d"),
             "metrics": str(self.folder / "metrics.sock"),
             "add_timeout_s": 30,
+            "addresses": ["192.168.100.1", "fd00:192:168:100::1"],
         } | more
         self.start("agent", sys.executable, "-m", "tests.cni.agent_process", json.dumps(arguments))
         self.tell(network)
