@@ -58,6 +58,8 @@ class Allocator:
         self._places: dict[str, Place] = {}
         self._held: dict[str, tuple[str, PodAllocation]] = {}
         self._waiting_nodes: dict[str, NodeDemand] = {}
+        # Nodes whose podCIDRs wait until no pod has an address of what the node has.
+        self._ignored: dict[str, NodeDemand] = {}
         self._waiting_pods: dict[str, dict[str, PodDemand]] = defaultdict(dict)
         self._told: set[tuple[str, str]] = set()
         self._recorded: dict[str, tuple[SubnetRange, ...]] = {}
@@ -96,6 +98,9 @@ class Allocator:
                 drained.add(gone.node)
         if [node for node in drained if self._forget_if_over(node)]:
             nodes.update(self._waiting_nodes)
+        for node in drained & self._ignored.keys():
+            if (place := self._places.get(node)) is not None and place.empty:
+                nodes.setdefault(node, self._ignored[node])
         new = [demand for _, demand in sorted(renewed.items())]
         self._settle_nodes(nodes, new, notices)
         for demand in new:
@@ -134,18 +139,20 @@ class Allocator:
             had, in_use = tuple(pool.cidr for pool in place.pools.values()), not place.empty
         else:
             had, in_use = tuple(subnet.cidr for subnet in self._recorded.get(demand.node, ())), busy
+        self._ignored.pop(demand.node, None)
         if not had:
             return False
         if demand.pod_cidrs and demand.pod_cidrs != had:
             if not in_use:
                 self._drop(demand.node)
                 return False
+            self._ignored[demand.node] = demand
             notices.append(
                 _about_node(
                     demand.node,
                     "PodCIDRIgnored",
                     f"spec.podCIDRs {_quoted(demand.pod_cidrs)} is not used while pods have addresses of "
-                    f"{_quoted(had)}; drain the node and restart the controller to have it changed",
+                    f"{_quoted(had)}; drain the node to have it changed",
                 )
             )
         if place is not None:
@@ -226,6 +233,7 @@ class Allocator:
     def _leave(self, node: str) -> None:
         """The node is gone; its ranges are free once no pod has an address of them."""
         self._waiting_nodes.pop(node, None)
+        self._ignored.pop(node, None)
         self._subnets.remove(node)
         if node in self._places:
             self._places[node].demanded = False

@@ -171,6 +171,10 @@ def test_a_pod_cidr_that_changes_waits_until_no_pod_has_the_old_one():
     world.put(node(pod_cidrs=("10.244.8.0/24",)))
     assert world.cidrs("node-1") == ("10.244.7.0/24",)
     assert world.reasons() == [("Node", "node-1", "PodCIDRIgnored")]
+    world.remove(one)
+    assert world.cidrs("node-1") == ("10.244.8.0/24",)
+    world.put(one)
+    assert world.ips(one) == ("10.244.8.3",)
     idle = World(objects=[node(pod_cidrs=("10.244.7.0/24",))])
     idle.put(node(pod_cidrs=("10.244.8.0/24",)))
     assert idle.cidrs("node-1") == ("10.244.8.0/24",)
