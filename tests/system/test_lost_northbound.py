@@ -4,7 +4,6 @@ Three orders of events, each made certain by freezing who shall be later. Whethe
 northd sees the empty database before the controller has filled it again: it then deletes all logical flows.
 """
 
-import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,12 +13,11 @@ import pytest
 
 from ovnk.lab import control, databases
 from tests.labs import Lab, running_lab
-from tests.system import northbound, probes, workloads
+from tests.system import northbound, pings, probes, workloads
 
 pytestmark = pytest.mark.system
 
 PODS = ["default/a", "default/b", "default/c"]
-PINGS_A_SECOND = 20
 
 
 @pytest.fixture(scope="module")
@@ -58,32 +56,6 @@ def frozen(lab: Lab, daemon: str) -> Iterator[None]:
         lab.kill(daemon, signal.SIGCONT)
 
 
-@contextmanager
-def pinging(lab: Lab, lost: list[int]) -> Iterator[None]:
-    """Pings from a to c go on meanwhile; how many were not answered is appended to `lost`."""
-    address = workloads.addresses(lab.pods()[PODS[2]])[0]
-    ping = lab.popen(PODS[0], "ping", f"-i{1 / PINGS_A_SECOND}", address)
-    assert ping.stdout is not None
-    ping.stdout.readline()
-    ping.stdout.readline()
-    try:
-        yield
-    finally:
-        lab.exec("central", "kill", "-INT", str(inner(lab, address)))
-        said = ping.communicate(timeout=20)[0]
-        found = re.search(r"(\d+) packets transmitted, (\d+) received", said)
-        assert found, said
-        # The last one may be under way when ping is ended.
-        lost.append(max(0, int(found[1]) - int(found[2]) - 1))
-
-
-def inner(lab: Lab, address: str) -> int:
-    """The ping's process id in the lab."""
-    listed = lab.exec("central", "ps", "-eo", "pid=,args=").stdout.splitlines()
-    (found,) = [line.split()[0] for line in listed if f"ping -i{1 / PINGS_A_SECOND} {address}" in line]
-    return int(found)
-
-
 def lose_while_northd_is_later(lab: Lab, before: dict[tuple[str, str], str]) -> None:
     with frozen(lab, "northd"):
         lose(lab)
@@ -117,16 +89,17 @@ def test_a_lost_northbound_comes_back_with_its_uuids(
     losing: Callable[[Lab, dict[tuple[str, str], str]], None],
     loses_packets: bool,
 ) -> None:
-    before, lost = northbound.uuids(lab), list[int]()
+    before = northbound.uuids(lab)
+    address = workloads.addresses(lab.pods()[PODS[2]])[0]
 
-    with pinging(lab, lost):
+    with pings.pinging(lab, PODS[0], address) as answered:
         losing(lab, before)
         targets = {name: workloads.addresses(pod) for name, pod in lab.pods().items()}
         lab.wait_until(lambda: not probes.failed(probes.ask(lab, PODS, targets)), "everybody to reach everybody")
 
-    record_property("pings lost", lost[0])
-    print(f"{lost[0]} pings lost, {PINGS_A_SECOND} a second")
+    record_property("pings lost", answered.lost)
+    print(f"{answered.lost} pings lost, {pings.A_SECOND} a second")
     assert northbound.uuids(lab) == before
-    assert loses_packets or not lost[0]
+    assert loses_packets or not answered.lost
     cidrs = ["10.244.0.0/16"], ["10.96.0.0/16"]
     lab.wait_until(lambda: northbound.actual(lab) == northbound.wanted(lab, *cidrs), "the northbound as it should be")
