@@ -256,7 +256,10 @@ class World:
 
 
 class Flows:
-    """Says ovn-installed of each Interface with an iface-id, as soon as the local database has it."""
+    """Says ovn-installed of each Interface with an iface-id, as soon as ovs-vswitchd has given it a port number.
+
+    Not before, as ovn-controller does not either: whoever waits for it knows that ovs-vswitchd has done its part too.
+    """
 
     def __init__(self, path):
         self._path = path
@@ -265,7 +268,7 @@ class Flows:
     def __enter__(self):
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(str(self._path))
-        self._send("monitor", ["Open_vSwitch", None, {"Interface": {"columns": ["external_ids"]}}], "monitor")
+        self._send("monitor", ["Open_vSwitch", None, {"Interface": {"columns": ["external_ids", "ofport"]}}], "monitor")
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
         return self
@@ -299,8 +302,9 @@ class Flows:
             tables = message["params"][1]
         operations = []
         for uuid, change in tables.get("Interface", {}).items():
-            external_ids = dict(change.get("new", {}).get("external_ids", ["map", []])[1])
-            if "iface-id" in external_ids and "ovn-installed" not in external_ids:
+            row = {"external_ids": ["map", []], "ofport": ["set", []]} | change.get("new", {})
+            external_ids, numbered = dict(row["external_ids"][1]), isinstance(row["ofport"], int) and row["ofport"] > 0
+            if numbered and "iface-id" in external_ids and "ovn-installed" not in external_ids:
                 where = [["_uuid", "==", ["uuid", uuid]]]
                 mutation = ["external_ids", "insert", ["map", [["ovn-installed", "true"]]]]
                 operations.append({"op": "mutate", "table": "Interface", "where": where, "mutations": [mutation]})
