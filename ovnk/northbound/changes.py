@@ -7,9 +7,9 @@ a row's referent before what refers to it. Pure: from facts to the operations of
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from graphlib import CycleError, TopologicalSorter
+from graphlib import TopologicalSorter
 from typing import Literal, NamedTuple
 
 from ovnk.incremental.desired import Delta
@@ -20,6 +20,9 @@ from ovsdb_schemas.northbound import TABLES
 UNITS_A_TRANSACTION = 200
 # A shared owner may hold thousands of rows; a transaction of that size still takes the server well under a second.
 CHANGES_A_TRANSACTION = 4000
+# An empty database is filled at once: ovn-northd deletes the logical flows of what it finds missing on its way. Some
+# 10,000 pods keep a server busy for half a second; members of a cluster begin an election after one.
+CHANGES_AT_ONCE = 25_000
 # Of a large delta, so much is planned while as much is being sent.
 FACTS_A_PART = 3200
 _PORT = "Logical_Switch_Port"
@@ -189,8 +192,11 @@ def units(changes: Iterable[Change]) -> list[Unit]:
     return list(by_name.values())
 
 
-def chunks(given: Sequence[Unit]) -> list[list[Unit]]:
-    """The units as transactions: inserts and updates with referents first, then root rows' deletes, referrers first."""
+def chunks(given: Sequence[Unit], at_once: bool = False) -> list[list[Unit]]:
+    """The units as transactions: inserts and updates with referents first, then root rows' deletes, referrers first.
+
+    `at_once`: in as few as a server can bear, in place of the many that can be worked on while others are made.
+    """
     deletes: list[Unit] = []
     others: list[Unit] = []
     for unit in given:
@@ -201,7 +207,7 @@ def chunks(given: Sequence[Unit]) -> list[list[Unit]]:
         deletes += [gone] if gone.changes else []
         others += [rest] if rest.changes else []
     deletes.sort(key=lambda unit: min(_DELETE_ORDER[change.place[0]] for change in unit.changes))
-    return [*_cut(_ordered(others)), *_cut([unit] for unit in deletes)]
+    return [*_cut(_ordered(others), at_once), *_cut(([unit] for unit in deletes), at_once)]
 
 
 def operations(chunk: Iterable[Unit]) -> list[dict[str, Json]]:
@@ -287,21 +293,47 @@ def _ordered(given: list[Unit]) -> list[list[Unit]]:
     for unit in policies[1:]:
         by_name[policies[0].name] += by_name.pop(unit.name)
     maker = {uuid: name for name, group in by_name.items() for unit in group for uuid in unit.inserts()}
-    while True:
-        before = {
-            name: {maker[uuid] for unit in group for uuid in unit.needs() if maker.get(uuid, name) != name}
-            for name, group in by_name.items()
-        }
-        if not any(before.values()):
-            return list(by_name.values())
-        try:
-            return [by_name[name] for name in TopologicalSorter(before).static_order()]
-        except CycleError as error:
-            first, *others = dict.fromkeys(error.args[1])
-            for name in others:
-                for unit in by_name.pop(name):
-                    by_name[first][0].changes += unit.changes
-            maker = {uuid: first if name in others else name for uuid, name in maker.items()}
+    before = {
+        name: {maker[uuid] for unit in group for uuid in unit.needs() if maker.get(uuid, name) != name}
+        for name, group in by_name.items()
+    }
+    ordered = []
+    for first, *others in _components(before):
+        for name in others:
+            for unit in by_name[name]:
+                by_name[first][0].changes += unit.changes
+        ordered.append(by_name[first])
+    return ordered
+
+
+def _components(before: Mapping[str, Iterable[str]]) -> Iterator[list[str]]:
+    """The strongly connected components of the graph, each after those that it leads to (Tarjan 1972)."""
+    number: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    open_names: list[str] = []
+    for start in before:
+        path = [(start, iter(before[start]))] if start not in number else []
+        while path:
+            name, following = path[-1]
+            if name not in number:
+                number[name] = lowest[name] = len(number)
+                open_names.append(name)
+            for other in following:
+                if other not in number:
+                    path.append((other, iter(before[other])))
+                    break
+                lowest[name] = min(lowest[name], lowest.get(other, number[name]))
+            else:
+                path.pop()
+                if path:
+                    parent = path[-1][0]
+                    lowest[parent] = min(lowest[parent], lowest[name])
+                if lowest[name] == number[name]:
+                    position = open_names.index(name) if open_names[-1] != name else len(open_names) - 1
+                    component, open_names[position:] = open_names[position:], []
+                    for closed in component:
+                        del lowest[closed]
+                    yield component
 
 
 def _is_about_policies(unit: Unit) -> bool:
@@ -312,13 +344,15 @@ def _is_about_policies(unit: Unit) -> bool:
     return not any(change.verb == "insert" and change.place[0] == _PORT for change in unit.changes)
 
 
-def _cut(given: Iterable[list[Unit]]) -> Iterator[list[Unit]]:
+def _cut(given: Iterable[list[Unit]], at_once: bool) -> Iterator[list[Unit]]:
     """The groups as transactions, none of them cut apart."""
+    units_most = CHANGES_AT_ONCE if at_once else UNITS_A_TRANSACTION
+    changes_most = CHANGES_AT_ONCE if at_once else CHANGES_A_TRANSACTION
     chunk: list[Unit] = []
     size = 0
     for group in given:
         changes = sum(len(unit.changes) for unit in group)
-        if chunk and (len(chunk) + len(group) > UNITS_A_TRANSACTION or size + changes > CHANGES_A_TRANSACTION):
+        if chunk and (len(chunk) + len(group) > units_most or size + changes > changes_most):
             yield chunk
             chunk, size = [], 0
         chunk += group

@@ -19,6 +19,7 @@ import ovs.db.idl
 import ovs.jsonrpc
 from ovsdbapp.backend.ovs_idl import connection
 
+from ovnk.northbound import patience
 from ovsdb_schemas.check import Present
 from ovsdb_schemas.northbound import DATABASE, TABLES
 
@@ -51,14 +52,13 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no typ
     ) -> None:
         self._schema_question = _SchemaQuestion(schema_json)
         super().__init__(remotes, _Watched(schema_json, present))
-        # Up to 8 s by default, and a pod would wait for that.
-        self._session.reconnect.set_backoff(1000, 2000)
         for name, table in self.tables.items():
             if not TABLES[name].singleton:
                 # No column of the schema, but ovsdb-server monitors it as one. The Idl only asks for its name.
                 table.columns[_VERSION] = None
         # counts connections: what was known before the last one is void
         self.generation = 0
+        self._lost: float | None = None
         self._concerns = concerns
         self._woken = woken
         self._flying: set[Hashable] = set()
@@ -132,6 +132,7 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no typ
             changed = False
         if not self._flying:
             self._settle()
+        self._pace()
         self._woken()
         return changed
 
@@ -163,6 +164,15 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no typ
                     self._deleted.add(uuid)
                 if "insert" in change or ("initial" not in change and self._concerns(uuid)):
                     self._seen[table, uuid] += 1
+
+    def _pace(self) -> None:
+        """Has the next try to connect made soon: python-ovs would wait for a second at least, as ovn-northd does."""
+        if self.connected:
+            self._lost = None
+            return
+        now = time.monotonic()
+        self._lost = now if self._lost is None else self._lost
+        self._session.reconnect.backoff = int(1000 * patience.pause_s(now - self._lost))
 
     def _settle(self) -> None:
         if self._seen:

@@ -5,10 +5,11 @@ begins anew. It says whether there is a connection, whose lock it is, and in pla
 """
 
 import threading
+import time
 from collections.abc import Callable
 
 from ovnk.errors import CommitError
-from ovnk.northbound import framing
+from ovnk.northbound import framing, patience
 from ovnk.northbound.remotes import Tls, fetch_schema, parse
 from ovnk.northbound.replica import Replica
 from ovnk.northbound.schema import Wire
@@ -19,7 +20,6 @@ from ovsdb_schemas.northbound import DATABASE, TABLES
 # A server that does not answer for so long is given up, and the connection with it.
 REPLY_S_MAX = 30.0
 SCHEMA_S_MAX = 5.0
-RETRY_S = 1.0
 
 
 class Session:
@@ -93,6 +93,7 @@ class Session:
         return link
 
     def _keep_up(self) -> None:
+        began = time.monotonic()
         while not self._stopping.is_set():
             try:
                 schema = fetch_schema(self._remotes, DATABASE, SCHEMA_S_MAX)
@@ -100,7 +101,7 @@ class Session:
             except (CommitError, check.SchemaError) as error:
                 self._trouble = str(error)
                 self._tell()
-                self._stopping.wait(RETRY_S)
+                self._stopping.wait(patience.pause_s(time.monotonic() - began))
                 continue
             self.wire = Wire(present)
             idl = Replica(",".join(self._remotes), schema, present, self._concerns, self._woken)
@@ -110,7 +111,7 @@ class Session:
             self.link = Link(idl, REPLY_S_MAX)
             if not self._stopping.is_set():
                 self.link.serve()
-            self.link = None
+            self.link, began = None, time.monotonic()
 
     def _woken(self) -> None:
         """After messages were processed, in the connection's thread."""

@@ -167,7 +167,7 @@ class Northbound:
             self._ledger.compared(compared)
             self._quarantine.clear()
             self._synced = (link, generation)
-            return self._commit(link, [Planned(changes, compared.bad)], began, held_back)
+            return self._commit(link, [Planned(changes, compared.bad)], began, held_back, at_once=not compared.owned)
 
     def apply(self, delta: Delta) -> Commit:
         """Commits the difference. What it says about an owner in quarantine is left to `drift`.
@@ -243,14 +243,16 @@ class Northbound:
 
     # writing
 
-    def _commit(self, link: Link, planned: Iterable[Planned], began: float, held_back: int = 0) -> Commit:
+    def _commit(
+        self, link: Link, planned: Iterable[Planned], began: float, held_back: int = 0, at_once: bool = False
+    ) -> Commit:
         """Commits the first part, then the others, each being sent while the next is being planned."""
         tally = _Tally()
         rest = iter(planned)
         try:
             for part in islice(rest, 1):
                 ready = self._ready(part, tally)
-                self._conclude(ready, send(link, chunks(ready), self._quarantine.refused()), tally)
+                self._conclude(ready, send(link, chunks(ready, at_once), self._quarantine.refused()), tally)
             with ThreadPoolExecutor(1) as sender:
                 sending: tuple[list[Unit], Future[Sent]] | None = None
                 for part in rest:

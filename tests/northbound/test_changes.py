@@ -1,5 +1,8 @@
 """Changes in units and transactions: who goes with whom, what comes first."""
 
+from hypothesis import given as for_any
+from hypothesis import strategies as st
+
 from ovnk.incremental.desired import Delta
 from ovnk.northbound import changes
 from ovnk.northbound.facts import Member, Ref, row
@@ -52,10 +55,52 @@ def test_units_that_need_each_other_become_one():
     assert len(chunk[0].changes) == 4
 
 
+def reachable(needs: dict[int, set[int]], start: int) -> set[int]:
+    found, todo = set[int](), [start]
+    while todo:
+        new = needs[todo.pop()] - found
+        found |= new
+        todo += new
+    return found
+
+
+@for_any(st.lists(st.sets(st.integers(0, 7)), min_size=8, max_size=8))
+def test_whatever_needs_whatever_the_referent_comes_first(drawn):
+    """Units are one exactly where each needs the other, be it by way of others."""
+    needs = dict(enumerate(drawn))
+    facts = [
+        row(
+            "Logical_Switch",
+            str(one),
+            f"Node/{one}",
+            "r",
+            name=str(one),
+            load_balancer=[balancer(str(b)).ref for b in bs],
+        )
+        for one, bs in needs.items()
+    ]
+    balancers = [row("Load_Balancer", str(one), f"Node/{one}", "r", name=str(one)) for one in needs]
+    (chunk,) = planned(delta([], [*facts, *balancers]))
+    there = set[int]()
+    for unit in chunk:
+        made = {int(change.place[1]) for change in unit.changes}
+        one = min(made)
+        assert made == {one} | {other for other in reachable(needs, one) if one in reachable(needs, other)}
+        there |= made
+        assert all(needs[other] <= there for other in made)
+    assert there == set(needs)
+
+
 def test_transactions_are_cut_between_owners():
     facts = [fact for number in range(401) for fact in pod(f"web-{number}")]
     sizes = [len(chunk) for chunk in planned(delta([], facts))]
     assert sizes == [200, 200, 1]
+
+
+def test_an_empty_database_is_filled_in_one_transaction():
+    facts = [switch(), *(fact for number in range(5000) for fact in pod(f"web-{number}"))]
+    given = changes.units(changes.of_delta(delta([], facts), WIRE).changes)
+    assert [len(chunk) for chunk in changes.chunks(given, at_once=True)] == [5001]
 
 
 def test_deletes_of_root_rows_come_last_and_referrers_first():
