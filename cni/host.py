@@ -58,6 +58,20 @@ def apply(wanted: Host) -> list[str] | None:
         return changes + _settle_routes(netlink, link["index"], wanted.routes)
 
 
+def local_addresses() -> frozenset[str]:
+    """The addresses of this host, on whatever interface. Raises OSError or NetlinkError."""
+    with IPRoute() as netlink:
+        return _local(netlink)
+
+
+def _local(netlink: IPRoute) -> frozenset[str]:
+    return frozenset(
+        message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+        for message in netlink.get_addr()
+        if not (message.get_attr("IFA_FLAGS") or 0) & _TENTATIVE
+    )
+
+
 def _settle_addresses(netlink: IPRoute, index: int, wanted: frozenset[str]) -> list[str]:
     """New ones first: with an interface's last address the kernel drops its routes."""
     has = {
@@ -80,11 +94,7 @@ def _settle_addresses(netlink: IPRoute, index: int, wanted: frozenset[str]) -> l
 def _settle_routes(netlink: IPRoute, index: int, wanted: frozenset[Route]) -> list[str]:
     """A route that differs is replaced, so that there is no moment without one; routes on the link come first."""
     # The kernel refuses a source that is not (yet) an address of this machine.
-    local = {
-        message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-        for message in netlink.get_addr()
-        if not (message.get_attr("IFA_FLAGS") or 0) & _TENTATIVE
-    }
+    local = _local(netlink)
     wanted = frozenset(route if route.source in local else dataclasses.replace(route, source="") for route in wanted)
     has = {
         Route(_destination(message), message.get_attr("RTA_GATEWAY") or "", message.get_attr("RTA_PREFSRC") or "")

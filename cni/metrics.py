@@ -20,6 +20,8 @@ SERVICE_RULES = Histogram(
     "ovnk_node_service_rules_seconds", "A change of services until the kernel has its rules", buckets=_BUCKETS_S
 )
 
+FORGOTTEN = Counter("ovnk_node_connections_forgotten_total", "UDP connections that led where services no longer do")
+
 # The steps of an ADD, in order.
 ADDRESS, LINK, PORT, FLOWS = "address", "link", "port", "flows"
 

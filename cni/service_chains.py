@@ -55,10 +55,13 @@ def concatenated(target: str) -> str:
     return f"{address} . {port}"
 
 
-def balance(place: Place, kind: str, before: tuple[str, ...], targets: Targets) -> Iterator[Fact]:
-    """The chain of that kind: the rules `before`, then one of `targets` at random, or drop if there is none."""
+def balance(place: Place, kind: str, before: tuple[str, ...], targets: Targets, *ways: str) -> Iterator[Fact]:
+    """The chain of that kind: the rules `before`, then one of `targets` at random, or drop if there is none.
+
+    `ways` is where the rules `before` lead, each as an element's value.
+    """
     rules = before + (_remembered(place, kind, targets) if place.service.affinity_s else _random(place, targets))
-    yield Chain(place.name(kind), rules, targets=frozenset(map(split, targets)))
+    yield Chain(place.name(kind), rules, leads=frozenset((*ways, *map(concatenated, targets))))
     if place.service.affinity_s:
         yield from _endpoints(place, kind, targets)
 

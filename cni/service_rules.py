@@ -14,12 +14,10 @@ since OVN would see one client for all of the world), external traffic goes to a
 Which endpoints a client gets is chosen by the function that OVN's balancers are made with.
 """
 
-import ipaddress
 from collections.abc import Iterator
-from functools import lru_cache
 
 from cni.service_chains import MARK, Place, Targets, balance, concatenated, split
-from cni.service_table import HERE, IP, REFUSE, Chain, Element, Fact, Here, family
+from cni.service_table import HERE, IP, REFUSE, Chain, Element, Fact, Here, family, within
 from cni.settings import merged
 from ovnk.incremental.graph import View
 from ovnk.kube.objects import Node
@@ -91,14 +89,15 @@ def _exposed(place: Place, outward: tuple[str, ...], way: str, local: Targets | 
     """
     one, port = place.service, place.port
     if local is not None and way != REFUSE:
-        within = (f"{IP[place.family]} saddr @pods{place.family} {way}", f"fib saddr type local {way}")
-        yield from balance(place, "local", within, local)
+        insiders = (f"{IP[place.family]} saddr @pods{place.family} {way}", f"fib saddr type local {way}")
+        yield from balance(place, "local", insiders, local, _value(place, way))
         way = f"goto {place.name('local')}"
     if port.node_port:
         yield _element("node_port", place, (), port.node_port, way)
     restricted = [address for address in outward if one.source_ranges and address in one.load_balancer_ips]
     if restricted:
-        yield Chain(place.name("allowed"), (*_not_allowed(place), way))
+        leads = frozenset({_value(place, way)})
+        yield Chain(place.name("allowed"), (*_not_allowed(place), way), leads=leads)
     for address in outward:
         to = f"goto {place.name('allowed')}" if address in restricted else way
         yield _element("address", place, (address,), port.port, to)
@@ -106,12 +105,15 @@ def _exposed(place: Place, outward: tuple[str, ...], way: str, local: Targets | 
 
 def _element(what: str, place: Place, address: tuple[str, ...], port: int, way: str) -> Element:
     """The socket's element: in the map of verdicts, or in that of ClusterIPs where it simply leads to one."""
-    key = (*address, place.protocol, str(port))
+    value = _value(place, way)
+    maps = {"address": "addresses", "node_port": "node_ports"}[what] if value != way else f"{what}_chains"
+    return Element(f"{maps}{place.family}", (*address, place.protocol, str(port)), value)
+
+
+def _value(place: Place, way: str) -> str:
+    """The statement as an element's value: "10.96.0.10 . 80" if it translates, else itself."""
     prefix = place.translate("")
-    if way.startswith(prefix):
-        plural = {"address": "addresses", "node_port": "node_ports"}[what]
-        return Element(f"{plural}{place.family}", key, concatenated(way.removeprefix(prefix)))
-    return Element(f"{what}_chains{place.family}", key, way)
+    return concatenated(way.removeprefix(prefix)) if way.startswith(prefix) else way
 
 
 def _not_allowed(place: Place) -> tuple[str, ...]:
@@ -143,19 +145,9 @@ def _beyond_ovn(view: View, here: Here, targets: Targets) -> bool:
     """Whether one of them is to be reached by this host and not through OVN: neither a pod's nor another node's."""
     for target in targets:
         address, _ = split(target)
-        if _in(address, here.pods):
+        if within(address, here.pods):
             continue
         owners = [node.name for node in view.by(Node, "address", address)]
         if not owners or here.node in owners:
             return True
     return False
-
-
-def _in(address: str, cidrs: tuple[str, ...]) -> bool:
-    parsed = ipaddress.ip_address(address)
-    return any(parsed in network for network in _networks(cidrs))
-
-
-@lru_cache(maxsize=8)
-def _networks(cidrs: tuple[str, ...]) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-    return tuple(map(ipaddress.ip_network, cidrs))

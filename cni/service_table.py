@@ -12,8 +12,10 @@ and IPv6, with the family's digit at the end of its name. Which element leads wh
 """
 
 import hashlib
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cni.settings import merged
 from ovnk.contract import MANAGEMENT_INTERFACE
@@ -70,13 +72,13 @@ class Element:
 class Chain:
     """A chain with its rules as nft(8) writes them. `hook` is a base chain's definition. It is known by its name.
 
-    `targets` are the (address, port) that its rules lead to, for who looks after connections.
+    `leads` are the ways its rules lead, each as an element's value: "10.244.1.3 . 8080", "goto CHAIN".
     """
 
     name: str
     rules: tuple[str, ...]
     hook: str = ""
-    targets: frozenset[tuple[str, int]] = frozenset()
+    leads: frozenset[str] = frozenset()
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -170,6 +172,17 @@ def chains(_view: View, here: Here) -> Iterator[Fact]:
 def family(address_or_cidr: str) -> int:
     """4 or 6."""
     return 6 if ":" in address_or_cidr else 4
+
+
+def within(address: str, cidrs: tuple[str, ...]) -> bool:
+    """Whether one of the networks holds the address."""
+    parsed = ipaddress.ip_address(address)
+    return any(parsed in network for network in _networks(cidrs))
+
+
+@lru_cache(maxsize=8)
+def _networks(cidrs: tuple[str, ...]) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(map(ipaddress.ip_network, cidrs))
 
 
 def _services() -> Iterator[str]:

@@ -12,13 +12,27 @@ import asyncio
 import time
 
 import structlog
+from pyroute2.netlink.exceptions import NetlinkError
 
-from cni import health_checks, host_ports, metrics, nft, service_commands, service_reading, service_rules, service_table
+from cni import (
+    conntrack,
+    health_checks,
+    host,
+    host_ports,
+    metrics,
+    nft,
+    service_commands,
+    service_reading,
+    service_rules,
+    service_table,
+    stale,
+)
 from cni.attachment import Attachment
 from cni.health_checks import HealthChecks
 from cni.nft import RulesetError
 from cni.nft_monitor import Monitor
 from cni.service_table import FAMILY, HERE, TABLE, Fact, Here
+from cni.stale import Ways
 from ovnk.contract import NodeNetworkSpec
 from ovnk.incremental.desired import Desired
 from ovnk.incremental.graph import Graph
@@ -59,9 +73,10 @@ class Services:
         self._graph = Graph()
         self._wanted, self._checks = wire(self._graph)
         self._health = HealthChecks(lambda: not self.trouble)
+        self._ways = Ways()
         self._monitor = Monitor(TABLE, self._tampered)
         self._work = asyncio.Event()
-        self._verify = True
+        self._verify = self._stale = True
         self._ports_known = False
         self._since: float | None = None
         self._applied = asyncio.Condition()
@@ -146,6 +161,9 @@ class Services:
             asyncio.get_running_loop().call_later(_RETRY_S, self._work.set)
             return
         self.trouble = ""
+        if self._stale:
+            self._stale = False
+            await self._forget_stale()
         await self._health.apply(self._checks.take())
         if since is not None:
             metrics.SERVICE_RULES.observe(time.perf_counter() - since)
@@ -155,6 +173,8 @@ class Services:
 
     async def _apply(self) -> None:
         delta = self._wanted.take()
+        if self._ways.update(delta):
+            self._stale = True
         if not self._verify:
             await self._write(service_commands.commands(delta.added, delta.removed))  # type: ignore[arg-type]  # Facts
             return
@@ -172,6 +192,19 @@ class Services:
             await self._write(anew + service_commands.commands(wanted, ()))
         if added or removed:
             log.info("made the rules for services as they should be", added=len(added), removed=len(removed))
+
+    async def _forget_stale(self) -> None:
+        """UDP connections that began before the rules were as they are now. Linear in the host's UDP connections."""
+        here = self._graph.tables[Here].get(HERE)
+        try:
+            connections = await asyncio.to_thread(conntrack.listed)
+            local = await asyncio.to_thread(host.local_addresses)
+            if here is not None and (found := stale.stale(connections, self._ways, here, local)):
+                count = await asyncio.to_thread(conntrack.forget, found)
+                metrics.FORGOTTEN.inc(count)
+                log.info("forgot UDP connections that led where services no longer do", connections=count)
+        except (OSError, NetlinkError) as error:
+            log.warning("stale UDP connections could not be looked for", why=str(error))
 
     async def _write(self, text: str) -> None:
         if not text:

@@ -1,13 +1,14 @@
 """What is found by looking at a node: the underlay, the datapath, and what the kernel says of changes."""
 
 import contextlib
+import socket
 import struct
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cni import namespace, underlay, watch
+from cni import conntrack, namespace, underlay, watch
 from cni.settings import Chassis
 from ovnk.errors import ConfigError
 from tests.cni import world
@@ -97,6 +98,25 @@ def test_encapsulation_address_that_no_interface_has_is_an_error():
 def test_kernel_datapath_is_found_out_by_asking_the_kernel():
     """What it says agrees with what the kernel lists; on a machine without the module that is no."""
     assert underlay.kernel_has_datapath() == world.Path("/sys/module/openvswitch").exists()
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("family", "loopback"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")], ids=["ipv4", "ipv6"]
+)
+def test_udp_connections_are_listed_and_forgotten(family, loopback):
+    with node("link set lo up"), socket.socket(family, socket.SOCK_DGRAM) as server:
+        world.run(
+            "nft", "table inet t { chain c { type nat hook output priority -100; udp dport 7000 redirect to 7001; }; }"
+        )
+        server.bind((loopback, 7001))
+        with socket.socket(family, socket.SOCK_DGRAM) as client:
+            client.sendto(b"", (loopback, 7000))
+            server.recvfrom(1)
+            found = [one for one in conntrack.listed() if one.to == (loopback, 7000)]
+            assert [(one.source[1], one.by) for one in found] == [(client.getsockname()[1], (loopback, 7001))]
+        assert conntrack.forget(found * 2) == 1
+        assert not [one for one in conntrack.listed() if one in found]
 
 
 def message(kind, body):

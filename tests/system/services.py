@@ -76,9 +76,17 @@ def cluster_ip(lab: Lab, name: str, space: str, version: int) -> str:
     return str(next(ip for ip in found if (":" in ip) == (version == 6)))
 
 
-def ask(lab: Lab, place: str, address: str, protocol: str = "TCP", times: int = 1, pause: float = 0.0) -> list[Heard]:
+def ask(
+    lab: Lab,
+    place: str,
+    address: str,
+    protocol: str = "TCP",
+    times: int = 1,
+    pause: float = 0.0,
+    port: int = PORT,
+) -> list[Heard]:
     """Ask so often, each time from a new port."""
-    done = lab.exec(place, *_command(address, protocol, times, pause, "new"), timeout=60 + times * (pause + 3))
+    done = lab.exec(place, *_command(address, protocol, times, pause, "new", port), timeout=60 + times * (pause + 3))
     assert done.returncode == 0, done.stderr
     return [_heard(line) for line in done.stdout.splitlines()]
 
@@ -87,9 +95,17 @@ class Asking:
     """A client that goes on asking in the background: `with Asking(…) as client`; what it heard is in `heard`."""
 
     def __init__(
-        self, lab: Lab, place: str, address: str, protocol: str = "TCP", *, pause: float = 0.02, one_port: bool = False
+        self,
+        lab: Lab,
+        place: str,
+        address: str,
+        protocol: str = "TCP",
+        *,
+        port: int = PORT,
+        pause: float = 0.02,
+        one_port: bool = False,
     ) -> None:
-        self._command = _command(address, protocol, 1_000_000, pause, "one" if one_port else "new")
+        self._command = _command(address, protocol, 1_000_000, pause, "one" if one_port else "new", port)
         self._lab, self._place = lab, place
         self.heard: list[Heard] = []
 
@@ -151,8 +167,8 @@ def _nbctl(lab: Lab, *arguments: str) -> str:
     return done.stdout
 
 
-def _command(address: str, protocol: str, times: int, pause: float, sockets: str) -> list[str]:
-    return [PYTHON, "-c", _CLIENT, address, str(PORT), protocol, str(times), str(pause), sockets]
+def _command(address: str, protocol: str, times: int, pause: float, sockets: str, port: int) -> list[str]:
+    return [PYTHON, "-c", _CLIENT, address, str(port), protocol, str(times), str(pause), sockets]
 
 
 def _heard(line: str) -> Heard:
