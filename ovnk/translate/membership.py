@@ -61,8 +61,9 @@ def node_groups(_view: View, selection: NodeSelection) -> Iterator[Fact]:
 
 
 def named_group(_view: View, named: NamedPort) -> Iterator[Fact]:
-    """The Port_Group of the selection's pods that have the port of that name at that number."""
-    yield _port_group(names.named_port_group(*named.key), f"{named.selection} {named.port}={named.number}")
+    """The Port_Group and the Address_Sets of the selection's pods that have the port of that name at that number."""
+    yield _port_group(names.port_group(named.text), named.text)
+    yield from _address_sets(named.text)
 
 
 def members(view: View, pod: Pod) -> Iterator[Fact]:
@@ -73,15 +74,15 @@ def members(view: View, pod: Pod) -> Iterator[Fact]:
         matches = _matches(view, pod)
         addresses = _node_sources(view, pod.node) if matches else []
         for match in matches:
-            for address in addresses:
-                key = names.address_set(match.selection, addressing.family(address))
-                yield Member("Address_Set", key, "addresses", address)
+            for of in (match.selection, *(named.text for named in _named(view, pod, match))):
+                for address in addresses:
+                    yield Member("Address_Set", names.address_set(of, addressing.family(address)), "addresses", address)
     elif _has_port(view, pod):
         port = Ref("Logical_Switch_Port", names.pod_port(pod.namespace, pod.name))
         for match in _matches(view, pod):
             yield Member("Port_Group", names.port_group(match.selection), "ports", port)
             for named in _named(view, pod, match):
-                yield Member("Port_Group", names.named_port_group(*named.key), "ports", port)
+                yield Member("Port_Group", names.port_group(named.text), "ports", port)
 
 
 def node_members(view: View, node: Node) -> Iterator[Fact]:
@@ -95,7 +96,7 @@ def node_members(view: View, node: Node) -> Iterator[Fact]:
 
 def named_ports(view: View, pod: Pod) -> Iterator[NamedPort]:
     """The numbers at which the pod has ports that policies ask for by name."""
-    if pod.ports and pod.node and not pod.finished and not pod.host_network:
+    if pod.ports and pod.node and not pod.finished:
         for match in _matches(view, pod):
             yield from _named(view, pod, match)
 

@@ -44,9 +44,11 @@ def isolated(policy: NetworkPolicy) -> list[tuple[str, str]]:
 def selections(_view: View, policy: NetworkPolicy) -> Iterator[Selection]:
     """The selectors that the policy uses."""
     yield subject(policy)
-    for _, rules in directions(policy):
+    for direction, rules in directions(policy):
         for rule in rules:
             yield from map(Selection, _pod_peers(rule))
+            if any(_named(rule)):
+                yield from _holders(policy, direction, rule)
 
 
 def guarded(_view: View, policy: NetworkPolicy) -> Iterator[Guarded]:
@@ -112,14 +114,14 @@ def rules(view: View, policy: NetworkPolicy) -> Iterator[Fact]:
                 yield from _allow(view, policy, direction, f"{index}", group, match)
             for named in _numbers(view, policy, direction, rule):
                 at = acl_matches.port(named.protocol, named.number)
+                holders = names.port_group(named.text)
+                where = f"{index}.{named.port}={named.number}/{named.protocol.lower()}"
                 if direction == "ingress":
-                    holder = names.named_port_group(*named.key)
-                    match = acl_matches.both(acl_matches.subject(direction, holder), peers or "ip", at)
+                    match = acl_matches.both(acl_matches.subject(direction, holders), peers or "ip", at)
                 else:
-                    to = acl_matches.peers(direction, families, [names.named_port_group(*named.key)], [])
-                    match = acl_matches.both(on_subject, to, at)
-                suffix = f"{index}.{named.port}={named.number}/{named.protocol.lower()}"
-                where = suffix if direction == "ingress" else f"{suffix} of {named.selection}"
+                    where += f" of {named.selection}"
+                    to = acl_matches.peers(direction, families, [holders], [named.text])
+                    match = acl_matches.both(on_subject, to, _within(families, place, rule, named), at)
                 yield from _allow(view, policy, direction, where, group, match)
 
 
@@ -186,13 +188,7 @@ def _logged(view: View, policies: list[NetworkPolicy], verdict: str) -> bool:
 
 
 def _pod_peers(rule: Rule) -> Iterator[PodPeers]:
-    if rule.peers is None:
-        if any(_named(rule)):
-            yield EVERY_POD
-        return
-    for peer in rule.peers:
-        if isinstance(peer, PodPeers):
-            yield peer
+    return (peer for peer in rule.peers or () if isinstance(peer, PodPeers))
 
 
 def _named(rule: Rule) -> Iterator[PolicyPort]:
@@ -200,8 +196,19 @@ def _named(rule: Rule) -> Iterator[PolicyPort]:
 
 
 def _holders(policy: NetworkPolicy, direction: str, rule: Rule) -> list[Selection]:
-    """Whose the rule's named ports are."""
-    return [subject(policy)] if direction == "ingress" else list(map(Selection, _pod_peers(rule)))
+    """Whose the rule's named ports are. Whatever is in a block or, without peers, anywhere, may be a pod with one."""
+    if direction == "ingress":
+        return [subject(policy)]
+    anywhere = rule.peers is None or any(isinstance(peer, Block) for peer in rule.peers)
+    peers = {*_pod_peers(rule), *([EVERY_POD] if anywhere else [])}
+    return sorted(map(Selection, peers), key=lambda selection: selection.key)
+
+
+def _within(families: list[int], place: str, rule: Rule, named: NamedPort) -> str:
+    """Where the holders of an egress rule's named port must be: those that only a block makes peers are in it."""
+    if named.selection != Selection(EVERY_POD).key or EVERY_POD in (rule.peers or (EVERY_POD,)):
+        return ""
+    return acl_matches.peers("egress", families, [], [place])
 
 
 def _numbers(view: View, policy: NetworkPolicy, direction: str, rule: Rule) -> Iterator[NamedPort]:

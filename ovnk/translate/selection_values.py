@@ -92,6 +92,11 @@ class NamedPort(Struct, frozen=True):
     number: int
 
     @property
+    def text(self) -> str:
+        """What the group of these pods is called: "shop: app=web http=8080/TCP"."""
+        return f"{self.selection} {self.port}={self.number}/{self.protocol}"
+
+    @property
     def key(self) -> tuple[str, str, str, int]:
         """All of it."""
         return (self.selection, self.protocol, self.port, self.number)

@@ -11,10 +11,16 @@ Object = dict[str, Any]
 
 
 class End(NamedTuple):
-    """One end of a connection: a pod's manifest, or None for what is outside; and its address."""
+    """One end of a connection: a pod's manifest, or None for what is no pod; and its address.
+
+    Where that is a node's address, `node` is its name and `host_pods` are the pods in its network: nobody can tell
+    them from one another, nor from the node.
+    """
 
     pod: Object | None
     address: str
+    node: str = ""
+    host_pods: tuple[Object, ...] = ()
 
 
 class Packet(NamedTuple):
@@ -33,7 +39,8 @@ def verdict(namespaces: dict[str, Object], policies: list[Object], packet: Packe
         ("egress", packet.source, packet.target),
         ("ingress", packet.target, packet.source),
     ):
-        if own.pod is None:
+        # A node always reaches its own pods: their probes come from it (kubelet).
+        if own.pod is None or (direction == "ingress" and other.node == own.pod["spec"].get("nodeName")):
             continue
         isolating = [one for one in policies if isolates(one, own.pod, direction)]
         if not isolating:
@@ -59,21 +66,24 @@ def allows(namespaces: dict[str, Object], policy: Object, direction: str, other:
     side = "from" if direction == "ingress" else "to"
     for rule in policy["spec"].get(direction) or []:
         peers, ports = rule.get(side), rule.get("ports")
-        peer_fits = not peers or any(is_peer(namespaces, policy, peer, other) for peer in peers)
-        if peer_fits and (not ports or any(is_port(port, packet) for port in ports)):
-            return True
+        for who in (other.pod, *other.host_pods):
+            # A name of a port is looked up at the pod that is connected to.
+            holder = packet.target.pod if direction == "ingress" else who
+            peer_fits = not peers or any(is_peer(namespaces, policy, peer, who, other.address) for peer in peers)
+            if peer_fits and (not ports or any(is_port(port, packet, holder) for port in ports)):
+                return True
     return False
 
 
-def is_peer(namespaces: dict[str, Object], policy: Object, peer: Object, other: End) -> bool:
+def is_peer(namespaces: dict[str, Object], policy: Object, peer: Object, pod: Object | None, at: str) -> bool:
     if block := peer.get("ipBlock"):
-        address = ip_address(other.address)
+        address = ip_address(at)
         return address in ip_network(block["cidr"]) and not any(
             address in ip_network(one) for one in block.get("except", [])
         )
-    if other.pod is None:
+    if pod is None:
         return False
-    where = other.pod["metadata"]["namespace"]
+    where = pod["metadata"]["namespace"]
     if "namespaceSelector" in peer:
         if where not in namespaces or not selects(
             peer["namespaceSelector"], namespaces[where]["metadata"].get("labels", {})
@@ -81,10 +91,11 @@ def is_peer(namespaces: dict[str, Object], policy: Object, peer: Object, other: 
             return False
     elif where != policy["metadata"]["namespace"]:
         return False
-    return selects(peer.get("podSelector", {}), other.pod["metadata"].get("labels", {}))
+    return selects(peer.get("podSelector", {}), pod["metadata"].get("labels", {}))
 
 
-def is_port(port: Object, packet: Packet) -> bool:
+def is_port(port: Object, packet: Packet, pod: Object | None) -> bool:
+    """Whether the packet is to that port; `pod` is the one whose port may be meant by its name."""
     if port.get("protocol", "TCP") != packet.protocol:
         return False
     wanted = port.get("port")
@@ -92,8 +103,6 @@ def is_port(port: Object, packet: Packet) -> bool:
         return True
     if isinstance(wanted, int):
         return wanted <= packet.port <= port.get("endPort", wanted)
-    # A name is looked up at the pod that is connected to.
-    pod = packet.target.pod
     return pod is not None and any(
         (one["name"], one.get("protocol", "TCP"), one["containerPort"]) == (wanted, packet.protocol, packet.port)
         for container in pod["spec"].get("containers", [])
