@@ -1,8 +1,10 @@
 """The compiler at work: the graph and the allocator together, fed with changes, asked for what changed.
 
     Change ─▶ tables ─▶ rules ─▶ northbound, node_networks      (Desired: take() gives the Delta)
-                 ▲          └──▶ demands ─▶ Allocator ─┐
-                 └────── NodeSubnets, PodAllocation ◀──┘
+                 ▲          ├──▶ demands ─▶ Allocator ─┐
+                 ├────── NodeSubnets, PodAllocation ◀──┘
+                 │          └──▶ pool_demands ─▶ AddressPools ─▶ answers     (take_answers())
+                 └────────── Services' status ◀── the API server ◀──┘
 
 Synchronous and without I/O. It follows the NodeNetworks that another process writes until it is told to lead; from
 then on it decides itself.
@@ -10,9 +12,10 @@ then on it decides itself.
 
 from collections.abc import Iterable
 
+from ovnk.address_pools import AddressPools, Answers
 from ovnk.allocation import Allocator, Network
 from ovnk.contract import NodeNetworkSpec, PodAllocation
-from ovnk.incremental.desired import Fact
+from ovnk.incremental.desired import Delta, Fact
 from ovnk.incremental.graph import Graph
 from ovnk.kube.objects import Change, NodeNetwork, Notice, Put, Remove
 from ovnk.translate import wire
@@ -28,6 +31,8 @@ class Compiler:
         self.graph.tables[Cluster].put(CLUSTER, cluster)
         self._networks = tuple(networks)
         self._allocator: Allocator | None = None
+        self._pools = AddressPools()
+        self._answers = Answers()
         self._records: dict[str, NodeNetwork] = {}
 
     @property
@@ -56,6 +61,9 @@ class Compiler:
         tables = self.graph.tables
         self._allocator = Allocator(self._networks, tables[NodeSubnets], tables[PodAllocation])
         notices = self._allocator.take_over(records, self.outputs.demands)
+        self._pools = AddressPools()
+        self.outputs.pool_demands.take()
+        notices += self._answer_pools(Delta(added=frozenset(self.outputs.pool_demands)))
         # Whoever led before has told some of them; the Events' writer counts repeats.
         self.outputs.notices.take()
         return [*notices, *_sorted(self.outputs.notices)]
@@ -63,6 +71,7 @@ class Compiler:
     def follow(self) -> None:
         """Decide no longer; the NodeNetworks that somebody else writes are what counts."""
         self._allocator = None
+        self._answers = Answers()
         records, self._records = self._records, {}
         self.graph.tables[NodeSubnets].replace({})
         self.graph.tables[PodAllocation].replace({})
@@ -79,9 +88,23 @@ class Compiler:
             if not self.graph.settle(limit):
                 break
             if not self._answer(notices):
+                asked = self.outputs.pool_demands.take()
+                if self.leading and asked:
+                    notices += self._answer_pools(asked)
                 told = self.outputs.notices.take().added if self.leading else ()
                 return True, [*notices, *_sorted(told)]
         return False, notices
+
+    def take_answers(self) -> Answers:
+        """What address pools' answers say to be written, since it was last asked; its notices have been told."""
+        answers, self._answers = self._answers, Answers()
+        return answers
+
+    def _answer_pools(self, delta: Delta) -> list[Notice]:
+        found = self._pools.answer(delta)
+        self._answers.statuses += found.statuses
+        self._answers.pools += found.pools
+        return found.notices
 
     def _answer(self, notices: list[Notice]) -> bool:
         """Have the demands that came answered; whether there were any."""

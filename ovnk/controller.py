@@ -1,7 +1,8 @@
 """The controller: Kubernetes in, the northbound and NodeNetworks out. The only loop; it decides nothing itself.
 
     informers ─▶ inbox ─▶ compiler.apply ─▶ settle ─┬─▶ publisher.flush ─▶ NodeNetworkWriter
-                   ▲                                └─▶ northbound (in a thread; one delta in flight)
+                   ▲                                ├─▶ pools' answers ─▶ PoolWriter
+                   │                                └─▶ northbound (in a thread; one delta in flight)
     lease, database ──┘  (they only wake the loop)
 
 Changes that arrive while a delta is being committed form the next one. Nothing is written before every kind has been
@@ -22,6 +23,7 @@ from ovnk.kube.client import ApiError, Client
 from ovnk.kube.events import EventRecorder, Subject
 from ovnk.kube.lease import Lease
 from ovnk.kube.objects import Change, NodeNetwork, Notice, Put, Remove
+from ovnk.kube.pool_status import PoolWriter
 from ovnk.kube.status import NodeNetworkWriter, Write
 from ovnk.kube.watch import Informer
 from ovnk.metrics import Metrics
@@ -52,6 +54,7 @@ class Controller:
         self._lease = Lease(client, settings.lease_namespace, settings.lease_name, identity)
         self._events = EventRecorder(client, "ovnk-controller", identity)
         self._writer = NodeNetworkWriter(client, written=self._written, conflict=self._conflicted)
+        self._pool_writer = PoolWriter(client)
         self._publisher = Publisher(self._writer.submit)
         self._inbox: deque[Change] = deque()
         self._wake = asyncio.Event()
@@ -84,6 +87,7 @@ class Controller:
                 for part in (
                     self._events.run(),
                     self._writer.run(),
+                    self._pool_writer.run(),
                     self._lease.run(self._lease_changed),
                     self._work(),
                 ):
@@ -194,6 +198,7 @@ class Controller:
             log.info("leading", node_networks=len(self._records))
         elif not self._lease.leads and self._compiler.leading:
             self._writer.clear()
+            self._pool_writer.clear()
             self._compiler.follow()
             await asyncio.to_thread(self._northbound.want_lock, False)
             log.info("following")
@@ -222,6 +227,8 @@ class Controller:
         else:
             self._publisher.apply(delta)
         self._publisher.flush()
+        answers = self._compiler.take_answers()
+        self._pool_writer.submit(answers.statuses, answers.pools)
 
     async def _commit(self) -> None:
         """Bring the northbound to what is wanted, by the least: a delta, some rows looked at, or a whole comparison."""

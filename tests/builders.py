@@ -1,6 +1,9 @@
 """Values with good defaults; a test states only what it is about."""
 
+import json
+
 from ovnk.contract import PodAllocation, SubnetRange
+from ovnk.kube.decode_pools import address_pool
 from ovnk.kube.objects import Namespace, Node, Pod
 from ovnk.kube.policy_objects import NetworkPolicy, Requirement, Rule
 from ovnk.kube.service_objects import Endpoint, EndpointSlice, Service, ServicePort
@@ -80,3 +83,9 @@ def policy(name="web", *, namespace="shop", subject=(), ingress=(), egress=None,
 def allowing(*peers, ports=None):
     """A rule that lets these peers through, all there are without any."""
     return Rule(peers or None, ports)
+
+
+def pool(name, *addresses, **spec):
+    """An AddressPool as the API has it: `spec` in its own words (autoAssign, serviceSelector, namespaceSelector)."""
+    metadata = {"name": name, "uid": f"uid-{name}"}
+    return address_pool(json.dumps({"metadata": metadata, "spec": {"addresses": addresses, **spec}}).encode())

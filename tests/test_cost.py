@@ -74,10 +74,10 @@ def slice_of(number, ready=10, **given):
     [
         # the balancer and what may be told of the slice; one row's old value and its new one
         ([Put(slice_of(1, ready=9))], 2, 2),
-        # the balancer, and what may be told of the Service
-        ([Put(service("s1", "10.96.0.1", affinity_s=30))], 2, 2),
-        ([Put(service("s1", "10.96.0.1", load_balancer_ips=("203.0.113.1",)))], 2, 0),
-        ([Put(service("new", "10.96.99.1"))], 2, 2),
+        # the balancer, what may be told of the Service, and what it asks of address pools
+        ([Put(service("s1", "10.96.0.1", affinity_s=30))], 3, 2),
+        ([Put(service("s1", "10.96.0.1", load_balancer_ips=("203.0.113.1",)))], 3, 0),
+        ([Put(service("new", "10.96.99.1"))], 3, 2),
         ([Remove(Service, "shop/s1")], 0, 2),
     ],
 )

@@ -50,7 +50,7 @@ class ConditionWriter:
         try:
             found = listing.parse(_OBJECT, await self._client.request("GET", path), "object")
             old = found.status.conditions if found.status else None
-            new = merge(old or [], conditions, _now())
+            new = merge(old or [], conditions, now())
             if new != old:
                 metadata = {"resourceVersion": found.metadata.resource_version}
                 patch = {"metadata": metadata, "status": {"conditions": new}}
@@ -98,5 +98,6 @@ class _Object(Struct):
 _OBJECT = msgspec.json.Decoder(_Object)
 
 
-def _now() -> str:
+def now() -> str:
+    """The time as the API writes it."""
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

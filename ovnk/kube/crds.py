@@ -15,6 +15,7 @@ import yaml
 from msgspec import Struct
 
 from ovnk import contract
+from ovnk.kube import pool_objects
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "crds"
 
@@ -28,6 +29,8 @@ class Definition(Struct, frozen=True):
     spec: type
     description: str
     columns: dict[str, str]
+    # What the controller says of it, through the status subresource; None where there is nothing to say.
+    status: type | None = None
 
 
 DEFINITIONS = (
@@ -38,6 +41,20 @@ DEFINITIONS = (
         spec=contract.NodeNetworkSpec,
         description="What a node's agent needs to know. Written by ovnk's controller alone, one a Node, by its name.",
         columns={"Subnet": ".spec.subnets[0].cidr", "Management": ".spec.management.addresses"},
+    ),
+    Definition(
+        kind=pool_objects.KIND,
+        plural=pool_objects.PLURAL,
+        short="apool",
+        spec=pool_objects.AddressPoolSpec,
+        description="External addresses for Services of type LoadBalancer, in a cluster without a cloud.",
+        columns={
+            "Addresses": ".spec.addresses",
+            "Auto": ".spec.autoAssign",
+            "Available": ".status.conditions[0].status",
+            "Use": ".status.conditions[0].message",
+        },
+        status=pool_objects.AddressPoolStatus,
     ),
 )
 
@@ -53,6 +70,7 @@ def manifest(definition: Definition) -> dict[str, Any]:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": structural(definition.spec),
+            **({"status": structural(definition.status)} if definition.status else {}),
         },
     }
     columns = [{"name": name, "type": "string", "jsonPath": path} for name, path in definition.columns.items()]
@@ -78,6 +96,7 @@ def manifest(definition: Definition) -> dict[str, Any]:
                     "storage": True,
                     "schema": {"openAPIV3Schema": schema},
                     "additionalPrinterColumns": columns,
+                    **({"subresources": {"status": {}}} if definition.status else {}),
                 }
             ],
         },
@@ -112,7 +131,7 @@ def _structural(schema: dict[str, Any], definitions: dict[str, Any], where: str)
             result[keyword] = _structural(value, definitions, f"{where}.*")
         elif keyword == "required":
             if value:
-                result[keyword] = value
+                result[keyword] = list(value)
         elif keyword == "default":
             # The API server writes defaults into what it stores; an absent list or part shall stay absent.
             if isinstance(value, str | int | float):
@@ -144,7 +163,7 @@ def _without_null(schema: dict[str, Any], where: str) -> tuple[bool, dict[str, A
 
 def text(definition: Definition) -> str:
     """The file's content."""
-    head = "# Made by `python -m ovnk.kube.crds` from ovnk/contract.py; do not edit.\n"
+    head = "# Made by `python -m ovnk.kube.crds` from the types in ovnk; do not edit.\n"
     return head + yaml.safe_dump(manifest(definition), sort_keys=False, width=120)
 
 

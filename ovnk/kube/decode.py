@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct, field
 
 from ovnk import contract
-from ovnk.kube import decode_policies, decode_services, wire
+from ovnk.kube import decode_policies, decode_pools, decode_services, wire
 from ovnk.kube.objects import KubeObject, Namespace, Node, NodeNetwork, Pod
 
 NAMESPACES = wire.Resource("/api/v1/namespaces", Namespace)
@@ -109,6 +109,7 @@ KINDS: dict[str, tuple[wire.Resource, Callable[[wire.Json], KubeObject]]] = {
     "NodeNetwork": (NODE_NETWORKS, node_network),
     "Service": (decode_services.SERVICES, decode_services.service),
     "EndpointSlice": (decode_services.ENDPOINT_SLICES, decode_services.endpoint_slice),
+    "AddressPool": (decode_pools.ADDRESS_POOLS, decode_pools.address_pool),
     "NetworkPolicy": (decode_policies.NETWORK_POLICIES, decode_policies.network_policy),
 }
 

@@ -12,7 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from ovnk.kube import wire
-from ovnk.kube.service_objects import Endpoint, EndpointSlice, Service, ServicePort
+from ovnk.kube.pool_objects import SERVICE_CONDITION
+from ovnk.kube.service_objects import Endpoint, EndpointSlice, PoolAnswer, Service, ServicePort
 
 SERVICES = wire.Resource("/api/v1/services", Service)
 ENDPOINT_SLICES = wire.Resource("/apis/discovery.k8s.io/v1/endpointslices", EndpointSlice)
@@ -40,8 +41,10 @@ def service(raw: wire.Json) -> Service:
     name = wire.name(Service, raw, metadata.name, wire.LABEL)
     listed = spec.cluster_ips or ([spec.cluster_ip] if spec.cluster_ip else [])
     if kind == "ExternalName" or "None" in listed or OTHER_PROXY_LABEL in labels:
-        return Service(wire.namespace(Service, raw, metadata), name, metadata.uid or "", kind)
-    balancer = status.load_balancer or _LoadBalancer()
+        return Service(
+            wire.namespace(Service, raw, metadata), name, metadata.uid or "", kind, pool_answer=_pool_answer(status)
+        )
+    ingress = (status.load_balancer or _LoadBalancer()).ingress or []
     return Service(
         namespace=wire.namespace(Service, raw, metadata),
         name=name,
@@ -52,7 +55,7 @@ def service(raw: wire.Json) -> Service:
         external_ips=_addresses(raw, "spec.externalIPs", spec.external_ips or []),
         load_balancer_ips=tuple(
             wire.address(Service, raw, f"status.loadBalancer.ingress[{index}].ip", entry.ip)
-            for index, entry in enumerate(balancer.ingress or ())
+            for index, entry in enumerate(ingress)
             # ipMode Proxy: the traffic must pass the load balancer itself (KEP-1860). A host name is DNS's business.
             if entry.ip and entry.ip_mode != "Proxy"
         ),
@@ -66,7 +69,9 @@ def service(raw: wire.Json) -> Service:
         health_check_node_port=spec.health_check_node_port or 0,
         load_balancer_class=spec.load_balancer_class or "",
         families=_families(raw, spec.ip_families or []),
-        requested_ips=_requested(raw, metadata, spec),
+        requested_ips=_requested(metadata, spec),
+        pool_answer=_pool_answer(status),
+        balanced_elsewhere=any(not entry.ip or entry.ip_mode == "Proxy" for entry in ingress),
         labels=wire.labels(labels),
         created=metadata.creation_timestamp or "",
     )
@@ -152,13 +157,25 @@ def _families(raw: wire.Json, listed: list[str]) -> tuple[int, ...]:
     return tuple(numbers[text] for text in listed)
 
 
-def _requested(raw: wire.Json, metadata: wire.Metadata, spec: "_ServiceSpec") -> tuple[str, ...]:
-    asked = (metadata.annotations or wire.Annotations()).ips
-    if asked:
-        path = 'metadata.annotations["ovnk.io/ips"]'
-        return tuple(wire.address(Service, raw, path, text.strip()) for text in asked.split(","))
-    # Deprecated since Kubernetes 1.24, and still what people write.
-    return (wire.address(Service, raw, "spec.loadBalancerIP", spec.load_balancer_ip),) if spec.load_balancer_ip else ()
+def _requested(metadata: wire.Metadata, spec: "_ServiceSpec") -> tuple[str, ...]:
+    """The requests, canonical where they are addresses: one that is none must not take the Service out of service."""
+    # spec.loadBalancerIP: deprecated since Kubernetes 1.24, and still what people write.
+    asked = (metadata.annotations or wire.Annotations()).load_balancer_ips or spec.load_balancer_ip or ""
+    return tuple(_canonical(text.strip()) for text in asked.split(",") if text.strip())
+
+
+def _canonical(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return text
+
+
+def _pool_answer(status: "_Status") -> PoolAnswer | None:
+    for condition in status.conditions or ():
+        if condition.type == SERVICE_CONDITION:
+            return PoolAnswer(condition.status == "True", condition.reason or "", condition.message or "")
+    return None
 
 
 def _slice_ports(raw: wire.Json, listed: "list[_SlicePort]") -> Iterable[tuple[str, str, int]]:
@@ -250,8 +267,16 @@ class _LoadBalancer(Struct, gc=False):
     ingress: list[_Ingress] | None = None
 
 
+class _Condition(Struct, gc=False):
+    type: str
+    status: str | None = None
+    reason: str | None = None
+    message: str | None = None
+
+
 class _Status(Struct, rename="camel", gc=False):
     load_balancer: _LoadBalancer | None = None
+    conditions: list[_Condition] | None = None
 
 
 class _Service(Struct, gc=False):

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from ovnk import contract
 from ovnk.errors import InvalidObject
+from ovnk.kube import pool_objects
 from ovnk.kube.client import MERGE_PATCH, ApiError, Client
 from ovnk.kube.objects import Key, KubeObject
 from ovnk.kube.outbox import Outbox
@@ -35,6 +36,7 @@ MESSAGE_CHARACTERS = 1024
 
 _API_VERSIONS = {
     contract.KIND: f"{contract.GROUP}/{contract.VERSION}",
+    pool_objects.KIND: f"{contract.GROUP}/{contract.VERSION}",
     "EndpointSlice": "discovery.k8s.io/v1",
     "NetworkPolicy": "networking.k8s.io/v1",
 }

@@ -17,6 +17,17 @@ class ServicePort(Struct, frozen=True, gc=False):
     node_port: int = 0
 
 
+class PoolAnswer(Struct, frozen=True, gc=False):
+    """What a Service's status says of the addresses that it has of a pool (its condition ovnk.io/AddressAssigned).
+
+    `assigned` when it has all that it asks for; otherwise `reason` (CamelCase) and `message` say what is missing.
+    """
+
+    assigned: bool
+    reason: str
+    message: str
+
+
 class Service(Struct, frozen=True, gc=False):
     """A Service. One without `cluster_ips` (headless, ExternalName) has no part in load balancing.
 
@@ -24,8 +35,10 @@ class Service(Struct, frozen=True, gc=False):
     text. `affinity_s` is sessionAffinityConfig.clientIP.timeoutSeconds, 0 without affinity. `internal_local` and
     `external_local` are the traffic policies Local. `source_ranges` are CIDRs, empty for no restriction.
     `health_check_node_port` is 0 where there is none. `families` are spec.ipFamilies as numbers. `requested_ips` are
-    the external addresses that the user asks a pool for (annotation ovnk.io/ips, else spec.loadBalancerIP).
-    `created` is the creationTimestamp, whose texts sort by time.
+    the external addresses that the user asks a pool for (annotation ovnk.io/load-balancer-ips, else
+    spec.loadBalancerIP), as they stand where they are no addresses. `pool_answer` is what its status says of a pool,
+    None where it says nothing; `balanced_elsewhere`, that something in front of the cluster balances it: a host name,
+    or ipMode Proxy. `created` is the creationTimestamp, whose texts sort by time.
     """
 
     namespace: str
@@ -44,6 +57,8 @@ class Service(Struct, frozen=True, gc=False):
     load_balancer_class: str = ""
     families: tuple[int, ...] = ()
     requested_ips: tuple[str, ...] = ()
+    pool_answer: PoolAnswer | None = None
+    balanced_elsewhere: bool = False
     labels: Labels = ()
     created: str = ""
 
@@ -51,6 +66,15 @@ class Service(Struct, frozen=True, gc=False):
     def key(self) -> Key:
         """The Service as "namespace/name"."""
         return f"{self.namespace}/{self.name}"
+
+
+class ServiceStatus(Struct, frozen=True):
+    """What a Service's status is to say: these addresses and this answer; without an answer nothing of ours."""
+
+    key: Key
+    uid: str
+    addresses: tuple[str, ...]
+    answer: PoolAnswer | None
 
 
 class Endpoint(Struct, frozen=True, gc=False):

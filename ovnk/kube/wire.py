@@ -46,6 +46,7 @@ class Annotations(Struct, gc=False):
     config_hash: str | None = field(name="kubernetes.io/config.hash", default=None)
     config_mirror: str | None = field(name="kubernetes.io/config.mirror", default=None)
     ips: str | None = field(name="ovnk.io/ips", default=None)
+    load_balancer_ips: str | None = field(name="ovnk.io/load-balancer-ips", default=None)
     log: str | None = field(name="ovnk.io/log", default=None)
 
 
@@ -56,6 +57,7 @@ class Metadata(Struct, rename="camel", gc=False):
     namespace: str | None = None
     uid: str | None = None
     resource_version: str | None = None
+    generation: int | None = None
     creation_timestamp: str | None = None
     labels: dict[str, str] | None = None
     annotations: Annotations | None = None

@@ -12,6 +12,7 @@ Pod ───┼─▶ pods.demand ─▶ demands      pods.port ─────
 Node ─▶ Place ─▶ Zone ────────────────▶ service_groups ─┬─▶ northbound
 Service, EndpointSlice ───────────────▶ services ───────┘
                                         service_notices ──▶ notices
+AddressPool, Service, Node ───────────▶ pool_demands ─────▶ pool_demands
 
 NetworkPolicy ─▶ Selection ──────┐ ┌──▶ membership.groups ─────────────────┐
       │   │                      ├─▶ Match ─▶ membership.members ──────────┤
@@ -29,14 +30,26 @@ from ovnk.incremental.desired import Desired
 from ovnk.incremental.graph import Graph
 from ovnk.kube.objects import Namespace, Node, Pod
 from ovnk.kube.policy_objects import NetworkPolicy
+from ovnk.kube.pool_objects import AddressPool
 from ovnk.kube.service_objects import EndpointSlice, Service
 from ovnk.northbound.facts import Fact, Member, Row
-from ovnk.translate import membership, nodes, pods, policies, service_groups, service_notices, services
+from ovnk.translate import membership, nodes, pods, policies, pool_demands, service_groups, service_notices, services
 from ovnk.translate.selection_values import Guarded, LabelSet, Match, NamedPort, NamedUse, Selection
 from ovnk.translate.values import CLUSTER, EVERYWHERE, Cluster, NodeSubnets, Place, Zone
 
 # Whatever may be put into the graph from outside.
-Input = Cluster | Namespace | Node | Pod | NodeSubnets | PodAllocation | Service | EndpointSlice | NetworkPolicy
+Input = (
+    Cluster
+    | Namespace
+    | Node
+    | Pod
+    | NodeSubnets
+    | PodAllocation
+    | Service
+    | EndpointSlice
+    | AddressPool
+    | NetworkPolicy
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +60,8 @@ class Outputs:
     demands: Desired
     node_networks: Desired
     notices: Desired
+    # What Services ask of address pools, and what those have.
+    pool_demands: Desired
     # So many rules, the first that were made, yield the demands.
     demanding: int
 
@@ -59,7 +74,9 @@ def wire(graph: Graph) -> Outputs:
     graph.derive(Node, nodes.demand, into=demands)
     graph.derive(Pod, pods.demand, into=demands)
     northbound = Desired("northbound", identity)
-    outputs = Outputs(northbound, demands, Desired("node networks"), Desired("notices"), len(graph.rules))
+    outputs = Outputs(
+        northbound, demands, Desired("node networks"), Desired("notices"), Desired("pool demands"), len(graph.rules)
+    )
     graph.derive(Cluster, nodes.cluster_router, into=outputs.northbound)
     graph.derive(Node, nodes.switch, into=outputs.northbound)
     graph.derive(Node, nodes.management_port, into=outputs.northbound)
@@ -86,6 +103,11 @@ def _wire_services(graph: Graph, outputs: Outputs) -> None:
     graph.derive(Service, services.load_balancer, into=outputs.northbound)
     graph.derive(Service, service_notices.overlap, into=outputs.notices)
     graph.derive(EndpointSlice, service_notices.fqdn, into=outputs.notices)
+    graph.table(AddressPool, **{EVERYWHERE: lambda _: (True,)})
+    graph.derive(AddressPool, pool_demands.offer, into=outputs.pool_demands)
+    graph.derive(Service, pool_demands.demand, into=outputs.pool_demands)
+    graph.derive(Node, pool_demands.node_addresses, into=outputs.pool_demands)
+    graph.derive(AddressPool, pool_demands.overlap, into=outputs.notices)
 
 
 def _wire_policies(graph: Graph, outputs: Outputs) -> None:

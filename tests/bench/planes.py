@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from ovnk.kube import decode, listing
+from ovnk.kube import crds, decode, listing
 from ovnk.kube.client import ApiError, Client
 from ovnk.kube.credentials import Credentials
 from ovnk.lab import kubebin
@@ -28,7 +28,6 @@ from tests.lab.apiserver.running import api_server
 from tests.ovsdb import OvsdbServer, ovsdb_server
 
 CLUSTER_CIDR, SERVICE_CIDR = "10.128.0.0/10", "10.96.0.0/16"
-CRD = Path(__file__).parents[2] / "deploy/crds/ovnk.io_nodenetworks.yaml"
 PODS = f"/api/v1/namespaces/{objects.NAMESPACE}/pods"
 
 
@@ -104,8 +103,9 @@ def _api_server(settings: Settings, folder: Path) -> Iterator[Path]:
 
 
 async def _prepare(made: Plane, node_count: int) -> None:
-    crd = yaml.safe_load(CRD.read_text())
-    await made.client.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", body=crd)
+    for file in crds.FOLDER.glob("*.yaml"):
+        crd = yaml.safe_load(file.read_text())
+        await made.client.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", body=crd)
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": objects.NAMESPACE}}
     await made.client.request("POST", "/api/v1/namespaces", body=namespace)
     for path in (decode.NODE_NETWORKS.path, "/api/v1/namespaces/kube-system"):
