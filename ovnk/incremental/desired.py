@@ -1,4 +1,4 @@
-"""Desired: facts with the derivations that yield them, and what changed since it was last asked.
+"""Desired: facts with those that yield them, and what changed since it was last asked.
 
 A fact that several derivations yield is there once, until the last of them withdraws it; this is the only place
 where facts are counted. What is done about a Delta is the business of whoever takes it.
@@ -7,8 +7,8 @@ where facts are counted. What is done about a Delta is the business of whoever t
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
-# (name of the function, key of the value it was run on): who yields a fact.
-Derivation = tuple[str, Hashable]
+# Who yields a fact: a derivation of the graph's, but nothing here asks what it is.
+Owner = Hashable
 Fact = Hashable
 
 
@@ -31,7 +31,7 @@ class Contradiction:
     identity: Hashable
     kept: Fact
     refused: frozenset[Fact]
-    derivations: frozenset[Derivation]
+    owners: frozenset[Owner]
 
 
 def no_identity(_fact: Fact) -> None:
@@ -49,7 +49,7 @@ class Desired:
     def __init__(self, name: str, identity: Callable[..., Hashable | None] = no_identity) -> None:
         self.name = name
         self.identity = identity
-        self._owners: dict[Fact, Derivation | set[Derivation]] = {}
+        self._owners: dict[Fact, Owner | set[Owner]] = {}
         self._about: dict[Hashable, Fact] = {}
         self._contested: dict[Hashable, set[Fact]] = {}
         self._refused: set[Fact] = set()
@@ -75,19 +75,19 @@ class Desired:
             return next((fact for fact in self._contested[identity] if fact in self), None)
         return self._about.get(identity)
 
-    def owners(self, fact: Fact) -> frozenset[Derivation]:
-        """The derivations that yield the fact; empty when none does."""
+    def owners(self, fact: Fact) -> frozenset[Owner]:
+        """Those that yield the fact; empty when nobody does."""
         owners = self._owners.get(fact)
         if owners is None:
             return frozenset()
         return frozenset(owners) if isinstance(owners, set) else frozenset((owners,))
 
-    def update(self, derivation: Derivation, added: Iterable[Fact], removed: Iterable[Fact]) -> None:
-        """`derivation` yields `added` from now on, and `removed` no longer."""
+    def update(self, owner: Owner, added: Iterable[Fact], removed: Iterable[Fact]) -> None:
+        """`owner` yields `added` from now on, and `removed` no longer."""
         for fact in removed:
-            self._withdraw(fact, derivation)
+            self._withdraw(fact, owner)
         for fact in added:
-            self._yield(fact, derivation)
+            self._yield(fact, owner)
 
     def take(self) -> Delta:
         """What changed since it was last taken."""
@@ -107,29 +107,29 @@ class Desired:
         found = []
         for identity, facts in self._contested.items():
             kept = next(fact for fact in facts if fact in self)
-            derivations = frozenset(owner for fact in facts for owner in self.owners(fact))
-            found.append(Contradiction(identity, kept, frozenset(facts - {kept}), derivations))
+            owners = frozenset(owner for fact in facts for owner in self.owners(fact))
+            found.append(Contradiction(identity, kept, frozenset(facts - {kept}), owners))
         return found
 
-    def _yield(self, fact: Fact, derivation: Derivation) -> None:
+    def _yield(self, fact: Fact, owner: Owner) -> None:
         owners = self._owners.get(fact)
         if owners is None:
             self._touch(fact)
-            self._owners[fact] = derivation
+            self._owners[fact] = owner
             identity = self.identity(fact)
             if identity is not None:
                 rival = self._about.setdefault(identity, fact)
                 if rival != fact:
                     self._contested.setdefault(identity, {rival}).add(fact)
         elif isinstance(owners, set):
-            owners.add(derivation)
-        elif owners != derivation:
-            self._owners[fact] = {owners, derivation}
+            owners.add(owner)
+        elif owners != owner:
+            self._owners[fact] = {owners, owner}
 
-    def _withdraw(self, fact: Fact, derivation: Derivation) -> None:
+    def _withdraw(self, fact: Fact, owner: Owner) -> None:
         owners = self._owners[fact]
         if isinstance(owners, set):
-            owners.discard(derivation)
+            owners.discard(owner)
             if owners:
                 return
         self._touch(fact)

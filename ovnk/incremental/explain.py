@@ -2,8 +2,8 @@
 
     Member Logical_Switch node-1 ports → shop/web-0
       pods.port on Pod shop/web-0
-        read Node node-1
-        read Allocation shop/web-0
+        read PodAllocation shop/web-0
+        read NodeSubnets node-1
 
 Reads of derived values lead on to the derivations that yield those. Walks what the graph has recorded; runs nothing.
 """
@@ -13,19 +13,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from ovnk.incremental.desired import Desired, Fact
-from ovnk.incremental.graph import Graph, Rule
+from ovnk.incremental.graph import Derivation, Graph
+from ovnk.incremental.table import Place
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One derivation that yields the fact: the function, the value it ran on, and what it read."""
+    """One derivation that yields the fact: the function, what it ran on (of a join: a pair), and what it read."""
 
     rule: str
+    sources: tuple["Source", ...]
+    reads: tuple["ReadOf", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A value that a function ran on, with its causes where it is itself derived."""
+
     kind: str
     key: Hashable
-    reads: tuple["ReadOf", ...]
-    # The causes of the value it ran on, where that value is itself derived.
-    source: tuple["Cause", ...] = ()
+    causes: tuple[Cause, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +48,8 @@ class ReadOf:
 
 def explain(graph: Graph, desired: Desired, fact: Fact) -> tuple[Cause, ...]:
     """Every derivation that yields the fact, with all that led to it; empty when the fact does not stand."""
-    rules = {rule.name: rule for rule in graph.rules}
-    return tuple(
-        _cause(graph, rules[name], key)
-        for name, key in sorted(desired.owners(fact), key=lambda owner: (owner[0], str(owner[1])))
-    )
+    owners = [owner for owner in desired.owners(fact) if isinstance(owner, Derivation)]
+    return tuple(_cause(graph, owner) for owner in sorted(owners, key=lambda owner: (owner.rule.name, str(owner.key))))
 
 
 def text(causes: tuple[Cause, ...], indent: int = 0) -> str:
@@ -53,37 +57,33 @@ def text(causes: tuple[Cause, ...], indent: int = 0) -> str:
     return "\n".join(_lines(causes, indent))
 
 
-def _cause(graph: Graph, rule: Rule, key: Hashable) -> Cause:
-    source = _derivations_of(graph, rule.source.kind, rule.source.get(key))
-    reads = tuple(_read(graph, table, index, value) for table, index, value in rule.reads.get(key, ()))
-    return Cause(rule.name, rule.source.kind.__name__, key, reads, source)
-
-
-def _read(graph: Graph, table: Any, index: str | None, value: Hashable) -> ReadOf:
-    found = [table.get(value)] if index is None else list(table.by(index, value))
-    found = [one for one in found if one is not None]
-    causes = tuple(cause for one in found for cause in _derivations_of(graph, table.kind, one))
-    return ReadOf(table.kind.__name__, index, value, len(found), causes)
-
-
-def _derivations_of(graph: Graph, kind: type, value: Any) -> tuple[Cause, ...]:
-    if value is None:
-        return ()
-    producers = [rule for rule in graph.rules if rule.derived is not None and rule.derived.kind is kind]
-    if not producers:
-        return ()
-    owners = producers[0].into.owners(value)
-    by_name = {rule.name: rule for rule in producers}
-    return tuple(
-        _cause(graph, by_name[name], key) for name, key in sorted(owners, key=lambda owner: (owner[0], str(owner[1])))
+def _cause(graph: Graph, derivation: Derivation) -> Cause:
+    sources = tuple(
+        Source(table.kind.__name__, key, _causes_of(graph, table.kind, table.get(key)))
+        for table, key in derivation.rule.places(derivation.key)
     )
+    return Cause(derivation.rule.name, sources, tuple(_read(graph, place) for place in derivation.reads))
+
+
+def _read(graph: Graph, place: Place) -> ReadOf:
+    table = place.table
+    found = [table.get(place.value)] if place.index is None else list(table.by(place.index, place.value))
+    found = [one for one in found if one is not None]
+    causes = tuple(cause for one in found for cause in _causes_of(graph, table.kind, one))
+    return ReadOf(table.kind.__name__, place.index, place.value, len(found), causes)
+
+
+def _causes_of(graph: Graph, kind: type, value: Any) -> tuple[Cause, ...]:
+    derived = graph.derived(kind)
+    return explain(graph, derived, value) if derived is not None and value is not None else ()
 
 
 def _lines(causes: tuple[Cause, ...], depth: int) -> Iterator[str]:
     pad = "  " * depth
     for cause in causes:
-        yield f"{pad}{cause.rule} on {cause.kind} {cause.key}"
-        yield from _lines(cause.source, depth + 1)
+        yield f"{pad}{cause.rule} on {', '.join(f'{source.kind} {source.key}' for source in cause.sources)}"
+        for source in cause.sources:
+            yield from _lines(source.causes, depth + 1)
         for read in cause.reads:
             place = f"{read.kind} {read.value}" if read.index is None else f"{read.kind} by {read.index} {read.value}"
             absent = "" if read.found else " (absent)"

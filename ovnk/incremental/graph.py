@@ -5,6 +5,13 @@
                   ▼
               Tables
 
+    Table ─┐
+           ├─▶ function(view, left, right), on each pair that two indexes file under one value ──▶ as above
+    Table ─┘
+
+A function that reads an index runs whenever anything is filed there anew, over all of it; a join runs on the new pairs
+alone. So what is many against many is a join.
+
 One thread, no I/O. The result depends on what is in the input tables, never on the order in which it came: after any
 changes, settle() leaves exactly what a new graph would have made of the same inputs.
 
@@ -14,15 +21,13 @@ One that raises is a bug of ours: what it yielded before is held, and `failures`
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ovnk.incremental.desired import Delta, Desired, Fact
-from ovnk.incremental.table import IndexOf, Key, Table, Task
+from ovnk.incremental.table import IndexOf, Key, Partner, Place, Table
 
 V = TypeVar("V")
-# A read as it is recorded: the table, the index or None for a look-up by key, and the value looked up.
-Read = tuple[Table[Any], str | None, Hashable]
 
 
 class View:
@@ -32,34 +37,34 @@ class View:
 
     def __init__(self, tables: Mapping[type, Table[Any]]) -> None:
         self._tables = tables
-        self._reads: dict[Read, None] = {}
+        self._reads: dict[Place, None] = {}
 
     def get(self, kind: type[V], key: Key) -> V | None:
         """The value of `kind` with that key, or None; its arrival, change or end will run the function again."""
         table: Table[V] = self._tables[kind]
-        self._reads[table, None, key] = None
+        self._reads[table.place(None, key)] = None
         return table.get(key)
 
     def by(self, kind: type[V], index: str, value: Hashable) -> Iterable[V]:
         """The values of `kind` filed under `value` in the index, in no order that may be relied on."""
         table: Table[V] = self._tables[kind]
-        self._reads[table, index, value] = None
+        self._reads[table.place(index, value)] = None
         return table.by(index, value)
 
     @property
-    def reads(self) -> tuple[Read, ...]:
+    def reads(self) -> tuple[Place, ...]:
         """What has been read so far."""
         return tuple(self._reads)
 
 
-Function = Callable[[View, Any], Iterable[Any]]
+Function = Callable[..., Iterable[Any]]
 
 _NOTHING: tuple[Fact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A function that raised on the value `key` of `kind`. What it had yielded before is held."""
+    """A function that raised on the value `key` of `kind` (of a pair: the right one). What it had yielded is held."""
 
     rule: str
     kind: type
@@ -68,18 +73,58 @@ class Failure:
 
 
 @dataclass(slots=True, eq=False)
+class Derivation:
+    """A function run on one value, or on one pair: what it read, and what it yielded.
+
+    As tuples: a frozenset of one takes 216 bytes, a tuple 48, and there are several derivations for each pod.
+    """
+
+    rule: "Rule"
+    key: Key
+    reads: tuple[Place, ...] = ()
+    yielded: tuple[Fact, ...] = _NOTHING
+
+    @property
+    def rank(self) -> int:
+        """Its rule's."""
+        return self.rule.rank
+
+
+@dataclass(slots=True, eq=False)
 class Rule:
-    """One function, the kind it runs on, and where its output goes: a Desired, or the derived table of a kind."""
+    """One function, what it runs on, and where its output goes: a Desired, or the derived table of a kind.
+
+    `sources` is a table, or, for a join, two with the index of each. Derivations that neither read nor yielded anything
+    are not kept.
+    """
 
     rank: int
     name: str
-    source: Table[Any]
+    sources: tuple[tuple[Table[Any], str], ...]
     function: Function
     into: Desired
     derived: Table[Any] | None
-    reads: dict[Key, tuple[Read, ...]]
-    # As tuples: a frozenset of one takes 216 bytes, a tuple 48, and there is one for each derivation.
-    outputs: dict[Key, tuple[Fact, ...]]
+    derivations: dict[Key, Derivation] = field(default_factory=dict)
+
+    def places(self, key: Key) -> tuple[tuple[Table[Any], Key], ...]:
+        """The tables and keys of what it runs on."""
+        if len(self.sources) == 1:
+            return ((self.sources[0][0], key),)
+        assert isinstance(key, tuple)
+        return tuple((table, one) for (table, _), one in zip(self.sources, key, strict=True))
+
+    def arguments(self, key: Key) -> tuple[Any, ...] | None:
+        """The value, or the pair, of that key; None when there is none."""
+        if len(self.sources) == 1:
+            value = self.sources[0][0].get(key)
+            return None if value is None else (value,)
+        assert isinstance(key, tuple)
+        (table, index), (other_table, other_index) = self.sources
+        one, other = table.get(key[0]), other_table.get(key[1])
+        if one is None or other is None:
+            return None
+        paired = any(key[1] in other_table.keys_by(other_index, value) for value in table.filed_under(index, one))
+        return (one, other) if paired else None
 
 
 class Graph:
@@ -100,12 +145,19 @@ class Graph:
         self._lowest = 0
 
     def table(self, kind: type[V], **indexes: IndexOf[V]) -> Table[V]:
-        """A new table of `kind`, filed by `indexes`. An input, unless a rule derives into it."""
+        """A new table of `kind`, filed by `indexes`. An input, unless something derives into it."""
         if kind in self.tables:
             raise ValueError(f"there is a table of {kind.__name__} already")
         table = Table(kind, indexes, self._mark)
         self.tables[kind] = table
         return table
+
+    def distinct(self, kind: type, index: str, into: type) -> None:
+        """The table of `into` holds what the index files values of `kind` under, each once, as its own key.
+
+        To be made before there are values.
+        """
+        self.tables[kind].distinct[index] = self.tables[into]
 
     def derive(self, kind: type, function: Function, into: Desired | type) -> None:
         """Run `function` on every value of `kind`; its output goes `into` a Desired or the table of a kind.
@@ -113,19 +165,21 @@ class Graph:
         A derived table holds each value under its `.key`. Rules are best made in the order in which the data
         flows: then nothing runs twice in one settle().
         """
-        name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
-        if any(rule.name == name for rule in self.rules):
-            raise ValueError(f"{name} is wired already")
-        derived = None
-        if isinstance(into, type):
-            derived = self.tables[into]
-            into = self._derived.setdefault(into, Desired(into.__name__, lambda value: value.key))
         source = self.tables[kind]
-        rank = len(self.rules)
-        self.rules.append(Rule(rank, name, source, function, into, derived, {}, {}))
-        self._dirty.append({})
+        rank = self._rule(((source, ""),), function, into)
         source.ranks.append(rank)
-        self._mark((rank, key) for key in source)
+        for key in source:
+            self._mark(rank, key)
+
+    def join(self, left: tuple[type, str], right: tuple[type, str], function: Function, into: Desired | type) -> None:
+        """Run `function` on every pair of values that are filed under the same value: (kind, index) of each.
+
+        The left index is the one that files under few values. To be made before there are values.
+        """
+        (one, index), (other, other_index) = (self.tables[left[0]], left[1]), (self.tables[right[0]], right[1])
+        rank = self._rule(((one, index), (other, other_index)), function, into)
+        one.partners[index].append(Partner(rank, other, other_index, first=False))
+        other.partners[other_index].append(Partner(rank, one, index, first=True))
 
     def settle(self, limit: int | None = None, until: int | None = None) -> bool:
         """Run what has to be run, at most `limit` functions; whether all is settled now.
@@ -147,58 +201,77 @@ class Graph:
             self._run(self.rules[self._lowest], key)
         return True
 
+    def derived(self, kind: type) -> Desired | None:
+        """The values that functions derive into the table of `kind`; None when no function does."""
+        return self._derived.get(kind)
+
     def contradictions(self) -> list[Any]:
         """The contradictions within derived tables; those of a Desired are asked of it."""
         return [found for desired in self._derived.values() for found in desired.contradictions()]
 
-    def _mark(self, tasks: Iterable[Task]) -> None:
-        for rank, key in tasks:
-            self._dirty[rank][key] = None
-            if rank < self._lowest:
-                self._lowest = rank
+    def _rule(self, sources: tuple[tuple[Table[Any], str], ...], function: Function, into: Desired | type) -> int:
+        name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+        if any(rule.name == name for rule in self.rules):
+            raise ValueError(f"{name} is wired already")
+        derived = None
+        if isinstance(into, type):
+            derived = self.tables[into]
+            into = self._derived.setdefault(into, Desired(into.__name__, lambda value: value.key))
+        rank = len(self.rules)
+        self.rules.append(Rule(rank, name, sources, function, into, derived))
+        self._dirty.append({})
+        return rank
+
+    def _mark(self, rank: int, key: Key) -> None:
+        self._dirty[rank][key] = None
+        if rank < self._lowest:
+            self._lowest = rank
 
     def _run(self, rule: Rule, key: Key) -> None:
-        task, derivation = (rule.rank, key), (rule.name, key)
-        value = rule.source.get(key)
-        old = rule.outputs.get(key, _NOTHING)
-        new = _NOTHING
-        reads: tuple[Read, ...] = ()
-        self.failures.pop(derivation, None)
-        if value is not None:
+        derivation = rule.derivations.get(key)
+        arguments = rule.arguments(key)
+        if self.failures:
+            self.failures.pop((rule.name, key), None)
+        if derivation is None:
+            if arguments is None:
+                return
+            derivation = Derivation(rule, key)
+        old, new = derivation.yielded, _NOTHING
+        reads: tuple[Place, ...] = ()
+        if arguments is not None:
             self.runs[rule.name] += 1
             view = View(self.tables)
             try:
-                new = tuple(dict.fromkeys(rule.function(view, value)))
-                if self._check and frozenset(rule.function(View(self.tables), value)) != frozenset(new):
+                new = tuple(dict.fromkeys(rule.function(view, *arguments)))
+                if self._check and frozenset(rule.function(view, *arguments)) != frozenset(new):
                     raise AssertionError(f"{rule.name} is not a pure function: it yields another result when run again")
             except Exception as error:  # whatever a function of ours raises concerns its own facts only
-                self.failures[derivation] = Failure(rule.name, rule.source.kind, key, error)
+                table, place = rule.places(key)[-1]
+                self.failures[rule.name, key] = Failure(rule.name, table.kind, place, error)
                 new = old
             reads = view.reads
-        self._note_reads(rule, key, task, reads)
-        if new == old:
-            return
-        if new:
-            rule.outputs[key] = new
+        if reads != derivation.reads:
+            _note_reads(derivation, reads)
+        if new != old:
+            derivation.yielded = new
+            before, after = frozenset(old), frozenset(new)
+            rule.into.update(derivation, after - before, before - after)
+            if rule.derived is not None:
+                _apply(rule.into.take(), rule.derived)
+        if reads or new:
+            rule.derivations[key] = derivation
         else:
-            del rule.outputs[key]
-        before, after = frozenset(old), frozenset(new)
-        rule.into.update(derivation, after - before, before - after)
-        if rule.derived is not None:
-            _apply(rule.into.take(), rule.derived)
+            rule.derivations.pop(key, None)
 
-    def _note_reads(self, rule: Rule, key: Key, task: Task, reads: tuple[Read, ...]) -> None:
-        before = rule.reads.get(key, ())
-        if before == reads:
-            return
-        for table, index, value in before:
-            table.forget_read(task, index, value)
-        for table, index, value in reads:
-            table.note_read(task, index, value)
-        if reads:
-            rule.reads[key] = reads
-        else:
-            del rule.reads[key]
+
+def _note_reads(derivation: Derivation, reads: tuple[Place, ...]) -> None:
+    before, derivation.reads = derivation.reads, reads
+    for place in reads:
+        if place not in before:
+            place.note(derivation)
+    for place in before:
+        if place not in reads:
+            place.forget(derivation)
 
 
 def _apply(delta: Delta, table: Table[Any]) -> None:

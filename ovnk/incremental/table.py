@@ -1,39 +1,93 @@
 """Table: the values of one kind by key, indexed, and who read which of them.
 
-A table tells the graph which derivations a change concerns: those that run on the changed key and those that
-read it or an index value it has or had. It runs nothing itself.
+A table tells the graph which derivations a change concerns: those that run on the changed key, those that read it or
+an index value it has or had, and those that run on pairs of it. It runs nothing itself.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, ValuesView
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Iterator, KeysView, Mapping, ValuesView
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 Key = Hashable
 V = TypeVar("V")
-# A derivation as the graph queues it: (rank of its rule, key of the value it runs on).
-Task = tuple[int, Key]
 # The values under which an index files a value.
 IndexOf = Callable[[V], Iterable[Hashable]]
+
+# So many readers are kept as a tuple; a set takes four times the memory, and most places have one reader or two.
+FEW = 8
 
 _NOTHING: dict[Any, Any] = {}
 
 
-class Table(Generic[V]):
-    """Values by key. `indexes` maps the name of an index to the function that gives a value's index values."""
+class Reader(Protocol):
+    """Whoever reads, as the graph has to know it to have it run again."""
 
-    def __init__(
-        self, kind: type[V], indexes: Mapping[str, IndexOf[V]], changed: Callable[[Iterable[Task]], None]
-    ) -> None:
+    @property
+    def rank(self) -> int:
+        """The rank of its rule."""
+
+    @property
+    def key(self) -> Key:
+        """What it runs on."""
+
+
+class Place:
+    """What can be read in a table: the value of a key (`index` is None), or all that an index files under a value."""
+
+    __slots__ = ("index", "readers", "table", "value")
+
+    def __init__(self, table: "Table[Any]", index: str | None, value: Hashable) -> None:
+        self.table, self.index, self.value = table, index, value
+        self.readers: tuple[Reader, ...] | set[Reader] = ()
+
+    def note(self, reader: Reader) -> None:
+        """`reader` has read what is here."""
+        if isinstance(self.readers, set):
+            self.readers.add(reader)
+        else:
+            self.readers = (*self.readers, reader) if len(self.readers) < FEW else {*self.readers, reader}
+
+    def forget(self, reader: Reader) -> None:
+        """The opposite of note."""
+        if isinstance(self.readers, set):
+            self.readers.discard(reader)
+        else:
+            self.readers = tuple(other for other in self.readers if other is not reader)
+        if not self.readers:
+            self.table.vacate(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Partner:
+    """The other side of a join: what it files under a value makes a pair with each that is filed here under it."""
+
+    rank: int
+    table: "Table[Any]"
+    index: str
+    # Whether its keys come first in pairs.
+    first: bool
+
+
+class Table(Generic[V]):
+    """Values by key. `indexes` maps the name of an index to the function that gives a value's index values.
+
+    `changed` is told the rank of each rule that has to run, and on what.
+    """
+
+    def __init__(self, kind: type[V], indexes: Mapping[str, IndexOf[V]], changed: Callable[[int, Key], None]) -> None:
         self.kind = kind
         # The ranks of the rules that run on every value of this table.
         self.ranks: list[int] = []
+        # By index: the joins with what other tables file, and the table that holds each value in use.
+        self.partners: dict[str, list[Partner]] = {name: [] for name in indexes}
+        self.distinct: dict[str, Table[Any]] = {}
         # Whether the whole table has been given once (replace), so that absence means something.
         self.synced = False
         self._changed = changed
         self._index_of = dict(indexes)
         self._rows: dict[Key, V] = {}
         self._filed: dict[str, dict[Hashable, dict[Key, V]]] = {name: {} for name in indexes}
-        self._readers: dict[Key, set[Task]] = {}
-        self._index_readers: dict[tuple[str, Hashable], set[Task]] = {}
+        self._places: dict[str | None, dict[Hashable, Place]] = {name: {} for name in (None, *indexes)}
 
     def __len__(self) -> int:
         """How many values there are."""
@@ -46,6 +100,14 @@ class Table(Generic[V]):
     def by(self, index: str, value: Hashable) -> ValuesView[V]:
         """The values filed under `value` in `index`."""
         return self._filed[index].get(value, _NOTHING).values()
+
+    def keys_by(self, index: str, value: Hashable) -> KeysView[Key]:
+        """The keys of those values."""
+        return self._filed[index].get(value, _NOTHING).keys()
+
+    def filed_under(self, index: str, value: V) -> frozenset[Hashable]:
+        """What `index` files the value under."""
+        return frozenset(self._index_of[index](value))
 
     def __iter__(self) -> Iterator[Key]:
         """Every key. For the graph and for inputs; a View has no such thing."""
@@ -73,38 +135,48 @@ class Table(Generic[V]):
             self.put(key, value)
         self.synced = True
 
-    def note_read(self, task: Task, index: str | None, value: Hashable) -> None:
-        """`task` has read the key `value`, or, given an index, all that is filed there under `value`."""
-        if index is None:
-            self._readers.setdefault(value, set()).add(task)
-        else:
-            self._index_readers.setdefault((index, value), set()).add(task)
+    def place(self, index: str | None, value: Hashable) -> Place:
+        """Where the key `value` is, or, given an index, all that is filed there under `value`."""
+        places = self._places[index]
+        found = places.get(value)
+        if found is None:
+            found = places[value] = Place(self, index, value)
+        return found
 
-    def forget_read(self, task: Task, index: str | None, value: Hashable) -> None:
-        """The opposite of note_read."""
-        readers: dict[Any, set[Task]] = self._readers if index is None else self._index_readers
-        place = value if index is None else (index, value)
-        if (tasks := readers.get(place)) is not None:
-            tasks.discard(task)
-            if not tasks:
-                del readers[place]
+    def vacate(self, place: Place) -> None:
+        """Nobody reads there any more."""
+        self._places[place.index].pop(place.value, None)
 
     def _refile(self, key: Key, old: V | None, new: V | None) -> None:
-        self._changed([(rank, key) for rank in self.ranks])
-        if readers := self._readers.get(key):
-            self._changed(readers)
+        for rank in self.ranks:
+            self._changed(rank, key)
+        self._wake(None, key)
         for name, index_of in self._index_of.items():
             before = set(index_of(old)) if old is not None else set()
             after = set(index_of(new)) if new is not None else set()
-            filed = self._filed[name]
+            filed, distinct = self._filed[name], self.distinct.get(name)
             for value in before - after:
                 place = filed[value]
                 del place[key]
                 if not place:
                     del filed[value]
+                    if distinct is not None:
+                        distinct.remove(value)
             if new is not None:
                 for value in after:
-                    filed.setdefault(value, {})[key] = new
+                    if value not in filed:
+                        filed[value] = {}
+                        if distinct is not None:
+                            distinct.put(value, value)
+                    filed[value][key] = new
             for value in before | after:
-                if readers := self._index_readers.get((name, value)):
-                    self._changed(readers)
+                self._wake(name, value)
+                for partner in self.partners[name]:
+                    for other in partner.table.keys_by(partner.index, value):
+                        self._changed(partner.rank, (other, key) if partner.first else (key, other))
+
+    def _wake(self, index: str | None, value: Hashable) -> None:
+        place = self._places[index].get(value)
+        if place is not None:
+            for reader in place.readers:
+                self._changed(reader.rank, reader.key)

@@ -58,7 +58,7 @@ def test_two_facts_of_one_identity_are_a_contradiction_and_one_stands():
     (found,) = desired.contradictions()
     assert found.kept == ("row", 1)
     assert found.refused == {("row", 2)}
-    assert found.derivations == {("a", 1), ("b", 1)}
+    assert found.owners == {("a", 1), ("b", 1)}
     desired.update(("a", 1), (), {("row", 1)})
     assert desired.take() == Delta(frozenset({("row", 2)}), frozenset({("row", 1)}))
     assert desired.contradictions() == []

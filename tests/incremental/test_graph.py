@@ -1,4 +1,4 @@
-"""The engine on a toy: people live in houses, houses stand in streets."""
+"""The engine on a toy: people live in houses, houses stand in streets, and some people like some streets."""
 
 import random
 from dataclasses import dataclass
@@ -30,6 +30,13 @@ class Household:
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class Street:
+    """A street in which there are houses."""
+
+    name: str
+
+
 def household(view, person):
     yield Household(person.house)
 
@@ -48,16 +55,30 @@ def badge(view, person):
     yield ("badge", person.key, view.get(House, person.house))
 
 
+def could_move_to(view, house, person):
+    if "broken" in person.tags:
+        raise ValueError("cannot move")
+    yield ("could move", person.key, house.key, view.get(House, person.house))
+
+
+def sign(view, street):
+    yield ("sign", street.name)
+
+
 class Town:
     def __init__(self, check=True):
         self.graph = Graph(check=check)
-        self.people = self.graph.table(Person, house=lambda person: [person.house])
-        self.houses = self.graph.table(House)
+        self.people = self.graph.table(Person, house=lambda person: [person.house], likes=lambda person: person.tags)
+        self.houses = self.graph.table(House, street=lambda house: [house.street], on=lambda one: [Street(one.street)])
         self.graph.table(Household)
+        self.graph.table(Street)
+        self.graph.distinct(House, "on", into=Street)
         self.facts = Desired("facts")
         self.graph.derive(Person, household, into=Household)
         self.graph.derive(Household, letterbox, into=self.facts)
         self.graph.derive(Person, badge, into=self.facts)
+        self.graph.join((House, "street"), (Person, "likes"), could_move_to, into=self.facts)
+        self.graph.derive(Street, sign, into=self.facts)
 
     def settle(self):
         assert self.graph.settle()
@@ -106,6 +127,72 @@ def test_one_change_costs_the_same_in_a_town_of_any_size():
         town.settle()
         costs.append(town.graph.runs.total() - before)
     assert costs[0] == costs[1]
+
+
+def moves(town):
+    return sorted(fact[1:3] for fact in town.facts if fact[0] == "could move")
+
+
+def test_a_join_runs_on_each_pair_and_on_no_other():
+    town = Town().load(
+        {"ann": Person("ann", "1", frozenset({"elm"}))}, {"2": House("2", "elm"), "3": House("3", "oak")}
+    )
+    assert moves(town) == [("ann", "2")]
+    town.houses.put("4", House("4", "elm"))
+    town.people.put("bob", Person("bob", "1", frozenset({"elm", "oak"})))
+    town.settle()
+    assert moves(town) == [("ann", "2"), ("ann", "4"), ("bob", "2"), ("bob", "3"), ("bob", "4")]
+    town.houses.put("2", House("2", "oak"))
+    town.people.remove("bob")
+    town.settle()
+    assert moves(town) == [("ann", "4")]
+
+
+def test_one_more_of_a_join_costs_its_own_pairs_alone():
+    costs = []
+    for size in (10, 1000):
+        houses = {str(i): House(str(i), "elm" if i < 3 else "oak") for i in range(size)}
+        people = {str(i): Person(str(i), "none", frozenset({"elm" if i < 3 else "oak"})) for i in range(size)}
+        town = Town(check=False).load(people, houses)
+        before = town.graph.runs["test_graph.could_move_to"]
+        town.houses.put("new", House("new", "elm"))
+        town.settle()
+        costs.append(town.graph.runs["test_graph.could_move_to"] - before)
+    assert costs == [3, 3]
+
+
+def test_a_join_that_raises_holds_what_it_had():
+    town = Town().load({"ann": Person("ann", "1", frozenset({"elm"}))}, {"2": House("2", "elm")})
+    town.people.put("ann", Person("ann", "1", frozenset({"elm", "broken"})))
+    town.settle()
+    assert moves(town) == [("ann", "2")]
+    failure = town.graph.failures["test_graph.could_move_to", ("2", "ann")]
+    assert (failure.kind, failure.key) == (Person, "ann")
+    town.people.remove("ann")
+    town.settle()
+    assert moves(town) == []
+    assert town.graph.failures == {}
+
+
+def test_a_distinct_value_is_there_while_anything_is_filed_under_it():
+    town = Town().load({}, {"1": House("1", "elm"), "2": House("2", "elm")})
+    assert ("sign", "elm") in town.facts
+    town.houses.remove("1")
+    assert not town.settle()
+    town.houses.put("2", House("2", "oak"))
+    assert town.settle() == Delta(frozenset({("sign", "oak")}), frozenset({("sign", "elm")}))
+
+
+def test_nothing_is_kept_of_what_was_read_and_is_read_no_more():
+    """Places are the engine's memory of reads: they must not pile up as keys come and go."""
+    town = Town()
+    for number in range(50):
+        town.people.put("ann", Person("ann", str(number)))
+        town.settle()
+    town.people.remove("ann")
+    town.settle()
+    assert all(not places for table in town.graph.tables.values() for places in table._places.values())
+    assert all(not rule.derivations for rule in town.graph.rules)
 
 
 def test_a_function_that_raises_holds_what_it_had_and_says_so():
@@ -178,6 +265,14 @@ def test_explain_leads_from_a_fact_to_the_inputs():
     assert explain(town.graph, town.facts, "no such fact") == ()
 
 
+def test_explain_names_both_sides_of_a_join():
+    town = Town().load({"ann": Person("ann", "1", frozenset({"elm"}))}, {"2": House("2", "elm")})
+    assert text(explain(town.graph, town.facts, ("could move", "ann", "2", None))).splitlines() == [
+        "test_graph.could_move_to on House 2, Person ann",
+        "  read House 1 (absent)",
+    ]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_any_walk_ends_where_a_fresh_start_does(seed):
     dice = random.Random(seed)
@@ -186,7 +281,10 @@ def test_any_walk_ends_where_a_fresh_start_does(seed):
         name = str(dice.randrange(8))
         table, value = dice.choice(
             [
-                (town.people, Person(name, str(dice.randrange(5)))),
+                (
+                    town.people,
+                    Person(name, str(dice.randrange(5)), frozenset(dice.sample(["elm", "oak"], dice.randrange(3)))),
+                ),
                 (town.houses, House(name, dice.choice(["elm", "oak"]))),
             ]
         )
