@@ -6,15 +6,13 @@ It answers as kube-proxy's does (pkg/proxy/healthcheck/service_health.go): 200 w
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import structlog
 from aiohttp import web
 
 from cni.service_table import HERE, Here
 from ovnk.incremental.desired import Delta
 from ovnk.incremental.graph import View
+from ovnk.kube.objects import Notice
 from ovnk.kube.service_objects import EndpointSlice, Service
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +22,7 @@ class Check:
     port: int
     namespace: str
     name: str
+    uid: str
     endpoints: int
 
     @property
@@ -43,7 +42,7 @@ def check(view: View, service: Service) -> Iterator[Check]:
         for endpoint in one.endpoints
         if endpoint.ready and endpoint.node == here.node
     }
-    yield Check(service.health_check_node_port, service.namespace, service.name, len(ready))
+    yield Check(service.health_check_node_port, service.namespace, service.name, service.uid, len(ready))
 
 
 class HealthChecks:
@@ -53,17 +52,30 @@ class HealthChecks:
         self._healthy = healthy
         self._checks: dict[int, Check] = {}
         self._runners: dict[int, web.AppRunner] = {}
+        # The ports that could not be served, and why; each apply tries them again.
+        self.failed: dict[int, str] = {}
+
+    def notices(self, node: str) -> Iterator[Notice]:
+        """What owners of services should be told of ports that cannot be served on this node."""
+        for port, why in self.failed.items():
+            one = self._checks[port]
+            message = (
+                f"healthCheckNodePort {port} cannot be served on node {node} ({why}): load balancers take the node for "
+                "one without endpoints; end the process that has the port, or make the Service anew with another"
+            )
+            yield Notice("Service", f"{one.namespace}/{one.name}", "HealthCheckPortInUse", message, one.uid)
 
     async def apply(self, delta: Delta) -> None:
-        """Serves what came, and no longer what went. A port that another process has is left to it, and said so."""
+        """Serves what came, and no longer what went. A port that another process has is left to it."""
         added: dict[int, Check] = {one.port: one for one in delta.added if isinstance(one, Check)}
         gone = {one.port for one in delta.removed if isinstance(one, Check)} - added.keys()
         for port in gone:
             self._checks.pop(port, None)
+            self.failed.pop(port, None)
             if runner := self._runners.pop(port, None):
                 await runner.cleanup()
         self._checks.update(added)
-        for port in sorted(added.keys() - self._runners.keys()):
+        for port in sorted(self._checks.keys() - self._runners.keys()):
             await self._serve(port)
 
     async def close(self) -> None:
@@ -83,10 +95,9 @@ class HealthChecks:
             await web.TCPSite(runner, None, port).start()
         except OSError as error:
             await runner.cleanup()
-            one = self._checks[port]
-            service = f"{one.namespace}/{one.name}"
-            log.warning("a health check port cannot be served", service=service, port=port, why=str(error))
+            self.failed[port] = (error.strerror or str(error)).lower()
             return
+        self.failed.pop(port, None)
         self._runners[port] = runner
 
     def _answer(self, one: Check) -> web.Response:

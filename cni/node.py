@@ -21,7 +21,7 @@ from typing import Any
 import structlog
 from pyroute2.netlink.exceptions import NetlinkError
 
-from cni import chassis, host, install, metrics, ruleset, settings, underlay, verbs
+from cni import chassis, host, install, metrics, ruleset, services, settings, underlay, verbs
 from cni.addresses import Allocations
 from cni.attach import Attacher
 from cni.bridge import Bridge
@@ -34,7 +34,7 @@ from cni.vswitch import Interface, VSwitch
 from cni.watch import Watch
 from ovnk.contract import MANAGEMENT_INTERFACE, NodeNetworkSpec, management_interface_id
 from ovnk.errors import CommitError, ConfigError
-from ovnk.kube.objects import Change
+from ovnk.kube.objects import Change, Notice
 
 # Changes come in swarms (an address, its routes, the link): look once for all of them.
 _SWARM_S = 0.02
@@ -66,8 +66,9 @@ class NodeAgent:
         places: Places,
         add_timeout_s: float = verbs.ADD_TIMEOUT_S,
         node_port_networks: tuple[str, ...] = (),
+        tell: Callable[[Notice], None] = services.ignore,
     ) -> None:
-        """Raises ConfigError for settings that cannot be right."""
+        """Raises ConfigError for settings that cannot be right. `tell` hears what owners of objects should know."""
         settings.check(settled)
         install.check_version(places.cni_version)
         install.check_socket(places.socket)
@@ -87,7 +88,7 @@ class NodeAgent:
         self._attacher = Attacher()
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="node")
         self._watch = Watch(ruleset.TABLE, self._settle_wanted.set, self._sweep_wanted.set, self._settle_wanted.set)
-        self.services = Services(settled.node, node_port_networks)
+        self.services = Services(settled.node, node_port_networks, tell)
         self._verbs = Verbs(self, self._allocations, self._attacher, self._bridge, add_timeout_s)
         self._server = Server(places.socket, self._verbs)
         self._announced = False
@@ -172,6 +173,9 @@ class NodeAgent:
             return
         self._bridge.changed(name, interface)
         self.services.port_changed(name, self._bridge.attachments.get(name))
+        if self._bridge.lost:
+            # With the bridge itself, perhaps; ports are put back once that is as it should be.
+            self._settle_wanted.set()
         metrics.PORTS.set(len(self._bridge.attachments))
 
     async def _settle_always(self) -> None:
@@ -188,6 +192,9 @@ class NodeAgent:
                 if trouble != told:
                     log.warning("the node could not be set up", why=trouble)
                 asyncio.get_running_loop().call_later(_RETRY_S, self._settle_wanted.set)
+            else:
+                if self._bridge.lost:
+                    self._sweep_wanted.set()  # which puts them back
             if told and not trouble:
                 log.info("the node is set up")
             told = self._trouble = trouble
@@ -219,6 +226,8 @@ class NodeAgent:
             )
         )
         if spec is None:
+            if self._addresses == () and not self._bridge.attachments:
+                await self._leave()
             return ""  # why_not_ready says so
         if await self._ruleset.apply(ruleset.text(*settings.inside(spec))):
             self._tell("rules")
@@ -246,6 +255,17 @@ class NodeAgent:
             self._tell(change)
         return ""
 
+    async def _leave(self) -> None:
+        """The node is no longer the cluster's, and no pod is left: its way to the pod network goes.
+
+        The bridge is ovn-controller's too, which makes it again for as long as it runs; it stays, without ports.
+        """
+        if self._vswitch.get(MANAGEMENT_INTERFACE) is not None:
+            await self._bridge.remove([MANAGEMENT_INTERFACE])
+            self._tell("port of a node that left")
+        if await self._ruleset.clear():
+            self._tell("rules of a node that left")
+
     def _announce(self) -> None:
         """Tells the runtime that the node can serve pods; what somebody removed is put back with the next change."""
         if self.why_not_ready():
@@ -266,6 +286,10 @@ class NodeAgent:
                 await self._verbs.sweep()
             except (CommitError, NetlinkError, OSError) as error:
                 log.warning("ports of pods that are gone could not be removed yet", error=str(error))
+            try:
+                await self._verbs.restore()
+            except (CommitError, NetlinkError, OSError) as error:
+                log.warning("ports that were taken off the bridge could not be put back yet", error=str(error))
 
     def _tell(self, change: str) -> None:
         metrics.APPLIED.labels(change.split()[0].partition("=")[0]).inc()

@@ -1,42 +1,32 @@
 """The node's part of Services: changes in, the table of service_table.py kept as it follows from them.
 
-    Service, EndpointSlice, Node ─▶ Graph ─▶ Desired ─▶ difference ─▶ one nft transaction
-    NodeNetwork, pods' host ports ─▶   ▲                    ▲
-                                       └── law: as compiled └── at the start, and after a change by somebody else:
-                                           anew                 what is in the kernel against all that is wanted
+    Service, EndpointSlice, Node ─▶ Graph ─┬▶ rules ───────▶ Writer ─▶ one nft transaction ─▶ stale UDP is forgotten
+    NodeNetwork, pods' host ports ─▶       ├▶ health checks ▶ HTTP servers
+                                           └▶ ports ───────▶ who else listens there? ─▶ Notices, as of what is refused
 
 Changes that come while nft runs are the next transaction. Nothing is done before every input has been read once.
 """
 
 import asyncio
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 from pyroute2.netlink.exceptions import NetlinkError
 
-from cni import (
-    conntrack,
-    health_checks,
-    host,
-    host_ports,
-    metrics,
-    nft,
-    service_commands,
-    service_reading,
-    service_rules,
-    service_table,
-    stale,
-)
+from cni import conntrack, health_checks, host, host_ports, listeners, metrics, service_rules, service_table, stale
 from cni.attachment import Attachment
 from cni.health_checks import HealthChecks
+from cni.listeners import Claim
 from cni.nft import RulesetError
-from cni.nft_monitor import Monitor
-from cni.service_table import FAMILY, HERE, TABLE, Fact, Here
+from cni.service_table import HERE, Here
+from cni.service_writer import Writer
 from cni.stale import Ways
 from ovnk.contract import NodeNetworkSpec
 from ovnk.incremental.desired import Desired
 from ovnk.incremental.graph import Graph
-from ovnk.kube.objects import Change, Node, Put, Remove
+from ovnk.kube.objects import Change, Node, Notice, Put, Remove
 from ovnk.kube.service_objects import EndpointSlice, Service
 
 # So many derivations at once, so that pods' calls are answered meanwhile.
@@ -47,36 +37,56 @@ INPUTS = (Service, EndpointSlice, Node)
 log = structlog.get_logger(__name__)
 
 
-def wire(graph: Graph) -> tuple[Desired, Desired]:
-    """Make the tables and rules; what is returned holds the facts of the nftables table, and the health checks."""
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What follows from the inputs: the facts of the nftables table, the health checks, and the ports of the node."""
+
+    rules: Desired
+    checks: Desired
+    claims: Desired
+
+
+def wire(graph: Graph) -> Outputs:
+    """Make the tables and rules."""
     graph.table(Service, claim=service_rules.claims)
     graph.table(EndpointSlice, service=lambda one: (one.service,))
     graph.table(Node, address=lambda one: one.addresses)
     graph.table(Here)
     graph.table(Attachment)
-    wanted = Desired("nftables", lambda fact: fact.identity)
-    graph.derive(Here, service_table.networks, wanted)
-    graph.derive(Here, service_table.chains, wanted)
-    graph.derive(Node, service_table.node, wanted)
-    graph.derive(Service, service_rules.service, wanted)
-    graph.derive(Attachment, host_ports.elements, wanted)
+    rules = Desired("nftables", lambda fact: fact.identity)
+    graph.derive(Here, service_table.networks, rules)
+    graph.derive(Here, service_table.chains, rules)
+    graph.derive(Node, service_table.node, rules)
+    graph.derive(Service, service_rules.service, rules)
+    graph.derive(Attachment, host_ports.elements, rules)
     checks = Desired("health checks", lambda one: one.identity)
     graph.derive(Service, health_checks.check, checks)
-    return wanted, checks
+    claims = Desired("ports of the node")
+    graph.derive(Service, listeners.node_ports, claims)
+    graph.derive(Attachment, listeners.host_ports, claims)
+    return Outputs(rules, checks, claims)
+
+
+def ignore(_notice: Notice) -> None:
+    """For who has nobody to tell."""
 
 
 class Services:
-    """All methods belong to the event loop's thread."""
+    """All methods belong to the event loop's thread. `tell` is what owners of objects should hear, once each."""
 
-    def __init__(self, node: str, node_port_networks: tuple[str, ...] = ()) -> None:
-        self._node, self._node_port_networks = node, node_port_networks
+    def __init__(
+        self, node: str, node_port_networks: tuple[str, ...] = (), tell: Callable[[Notice], None] = ignore
+    ) -> None:
+        self._node, self._node_port_networks, self._tell = node, node_port_networks, tell
         self._graph = Graph()
-        self._wanted, self._checks = wire(self._graph)
+        self._outputs = wire(self._graph)
+        self._writer = Writer(self._outputs.rules, (Service, Attachment), self._wake)
         self._health = HealthChecks(lambda: not self.trouble)
         self._ways = Ways()
-        self._monitor = Monitor(TABLE, self._tampered)
+        self._contested: set[Claim] = set()
+        self._told: set[Notice] = set()
         self._work = asyncio.Event()
-        self._verify = self._stale = True
+        self._stale = True
         self._ports_known = False
         self._since: float | None = None
         self._applied = asyncio.Condition()
@@ -131,92 +141,94 @@ class Services:
 
     async def run(self) -> None:
         """Keeps the table until cancelled."""
-        self._monitor.start()
+        self._writer.start()
         try:
             while True:
                 await self._work.wait()
                 self._work.clear()
-                if self._ready():
-                    await self._try()
+                if (here := self._ready()) is not None:
+                    await self._try(here)
         finally:
-            self._monitor.close()
+            self._writer.close()
             await self._health.close()
 
-    def _ready(self) -> bool:
+    def _ready(self) -> Here | None:
+        """What this node goes by, once every input has been read; else None."""
         tables = self._graph.tables
-        return self._ports_known and tables[Here].get(HERE) is not None and all(tables[kind].synced for kind in INPUTS)
+        here: Here | None = tables[Here].get(HERE)
+        return here if self._ports_known and all(tables[kind].synced for kind in INPUTS) else None
 
-    async def _try(self) -> None:
+    async def _try(self, here: Here) -> None:
         number, since = self._changes, self._since
         self._since = None
         try:
             while not self._graph.settle(_STEP):  # noqa: ASYNC110  nothing is waited for; others get their turn
                 await asyncio.sleep(0)
-            await self._apply()
+            if self._ways.update(await self._writer.apply()):
+                self._stale = True
         except RulesetError as error:
-            self._verify = True
             if str(error) != self.trouble:
                 log.error("the rules for services could not be applied", error=str(error))
             self.trouble = str(error)
-            asyncio.get_running_loop().call_later(_RETRY_S, self._work.set)
+            self._try_again()
             return
         self.trouble = ""
-        if self._stale:
-            self._stale = False
-            await self._forget_stale()
-        await self._health.apply(self._checks.take())
         if since is not None:
             metrics.SERVICE_RULES.observe(time.perf_counter() - since)
+        await self._health.apply(self._outputs.checks.take())
+        if self._health.failed:
+            self._try_again()
+        if self._stale:
+            self._stale = False
+            await self._forget_stale(here)
+        await self._look_for_listeners(here)
+        self._say()
         async with self._applied:
             self._done = number
             self._applied.notify_all()
 
-    async def _apply(self) -> None:
-        delta = self._wanted.take()
-        if self._ways.update(delta):
-            self._stale = True
-        if not self._verify:
-            await self._write(service_commands.commands(delta.added, delta.removed))  # type: ignore[arg-type]  # Facts
-            return
-        self._verify = False
-        wanted: list[Fact] = list(self._wanted)  # type: ignore[arg-type]  # Facts
-        await self._write(service_table.frame())
-        found = service_reading.read(await nft.run("-j", "-n", "list", "table", FAMILY, TABLE))
-        added, removed = service_reading.difference(wanted, found)
-        try:
-            await self._write(service_commands.commands(added, removed))
-        except RulesetError as error:
-            # Something of another shape is there, an older version's or somebody's: all anew, in one transaction.
-            log.warning("made the table for services anew", why=str(error))
-            anew = f"delete table {FAMILY} {TABLE}\n" + service_table.frame()
-            await self._write(anew + service_commands.commands(wanted, ()))
-        if added or removed:
-            log.info("made the rules for services as they should be", added=len(added), removed=len(removed))
+    def _try_again(self) -> None:
+        asyncio.get_running_loop().call_later(_RETRY_S, self._work.set)
 
-    async def _forget_stale(self) -> None:
+    async def _forget_stale(self, here: Here) -> None:
         """UDP connections that began before the rules were as they are now. Linear in the host's UDP connections."""
-        here = self._graph.tables[Here].get(HERE)
         try:
             connections = await asyncio.to_thread(conntrack.listed)
             local = await asyncio.to_thread(host.local_addresses)
-            if here is not None and (found := stale.stale(connections, self._ways, here, local)):
+            if found := stale.stale(connections, self._ways, here, local):
                 count = await asyncio.to_thread(conntrack.forget, found)
                 metrics.FORGOTTEN.inc(count)
                 log.info("forgot UDP connections that led where services no longer do", connections=count)
         except (OSError, NetlinkError) as error:
             log.warning("stale UDP connections could not be looked for", why=str(error))
 
-    async def _write(self, text: str) -> None:
-        if not text:
+    async def _look_for_listeners(self, here: Here) -> None:
+        delta = self._outputs.claims.take()
+        self._contested -= delta.removed
+        if not delta.added:
             return
         try:
-            await nft.run("-f", "-", stdin=text, started=self._monitor.expect)
-        finally:
-            self._monitor.forget()
+            found = await asyncio.to_thread(listeners.listening)
+        except OSError as error:
+            log.warning("listening sockets could not be looked for", why=str(error))
+            return
+        self._contested.update(listeners.contested(delta.added, found, here))  # type: ignore[arg-type]  # Claims
 
-    def _tampered(self) -> None:
-        self._verify = True
-        self._wake()
+    def _say(self) -> None:
+        """Tells of what has come since the last time; what goes and comes again is told again."""
+        services = self._graph.tables[Service]
+        notices = {claim.notice(self._node) for claim in self._contested} | {*self._health.notices(self._node)}
+        for one in self._writer.refused.values():
+            if one.kind is Service and (service := services.get(one.key)) is not None:
+                message = (
+                    f"nftables on node {self._node} refuses its rules ({one.why}): its node ports and external "
+                    "addresses are not served there until it is changed"
+                )
+                notices.add(Notice("Service", one.key, "NodeRulesRefused", message, service.uid))
+        for notice in sorted(notices - self._told, key=lambda one: (one.kind, one.key, one.message)):
+            log.warning("told the owner of an object", kind=notice.kind, object=notice.key, what=notice.message)
+            self._tell(notice)
+        self._told = notices
 
     def _wake(self) -> None:
         self._changes += 1

@@ -26,7 +26,8 @@ from ovnk.contract import NodeNetworkSpec
 from ovnk.errors import ConfigError, InvalidObject
 from ovnk.kube import decode, decode_services
 from ovnk.kube.client import Client
-from ovnk.kube.objects import Change, NodeNetwork, Put, Replace
+from ovnk.kube.events import EventRecorder, Subject
+from ovnk.kube.objects import Change, NodeNetwork, Notice, Put, Replace
 from ovnk.kube.watch import Informer
 
 log = structlog.get_logger(__name__)
@@ -133,8 +134,13 @@ def command(
 
 async def run(loaded: NodeSettings) -> None:
     """The agent, its watch and its HTTP side, until SIGTERM or SIGINT. Raises ConfigError."""
-    agent = NodeAgent(loaded.chassis, loaded.places, node_port_networks=loaded.node_port_networks)
     client = await Client.connect(Path(loaded.kubeconfig) if loaded.kubeconfig else None)
+    events = EventRecorder(client, "ovnk-node", loaded.node_name)
+
+    def tell(notice: Notice) -> None:
+        events.record(Subject(notice.kind, notice.key, notice.uid), notice.reason, notice.message)
+
+    agent = NodeAgent(loaded.chassis, loaded.places, node_port_networks=loaded.node_port_networks, tell=tell)
     informer = Informer(
         client,
         decode.NODE_NETWORKS,
@@ -160,7 +166,10 @@ async def run(loaded: NodeSettings) -> None:
             lambda: not agent.why_not_ready(),
         )
         exits.push_async_callback(runner.cleanup)
-        tasks = [asyncio.create_task(one) for one in (agent.run(), informer.run(), *(one.run() for one in cluster))]
+        tasks = [
+            asyncio.create_task(one)
+            for one in (agent.run(), informer.run(), events.run(), *(one.run() for one in cluster))
+        ]
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -23,7 +23,7 @@ async def told(session, port):
 def test_answers_as_kube_proxy_does():
     async def run():
         port = free_port()
-        some, none = Check(port, "shop", "web", 2), Check(port, "shop", "web", 0)
+        some, none = Check(port, "shop", "web", "u", 2), Check(port, "shop", "web", "u", 0)
         checks = HealthChecks(lambda: True)
         await checks.apply(Delta(frozenset({some})))
         async with aiohttp.ClientSession() as session:
@@ -41,11 +41,20 @@ def test_answers_as_kube_proxy_does():
     assert second == (503, "0", {"service": service, "localEndpoints": 0, "serviceProxyHealthy": True})
 
 
-def test_port_of_another_process_is_left_to_it():
+def test_port_of_another_process_is_left_to_it_told_and_tried_again():
     async def run():
+        checks = HealthChecks(lambda: True)
         with socket.create_server(("", 0)) as other:
-            checks = HealthChecks(lambda: True)
-            await checks.apply(Delta(frozenset({Check(other.getsockname()[1], "shop", "web", 1)})))
-            await checks.close()
+            port = other.getsockname()[1]
+            await checks.apply(Delta(frozenset({Check(port, "shop", "web", "u", 1)})))
+            (notice,) = checks.notices("n1")
+        await checks.apply(Delta())
+        async with aiohttp.ClientSession() as session:
+            answer = await told(session, port)
+        await checks.close()
+        return notice, answer, [*checks.notices("n1")]
 
-    asyncio.run(run())
+    notice, answer, left = asyncio.run(run())
+    assert (notice.kind, notice.key, notice.reason) == ("Service", "shop/web", "HealthCheckPortInUse")
+    assert "in use" in notice.message
+    assert (answer[0], left) == (200, [])
