@@ -2,7 +2,8 @@
 
 Adds and removals that arrive while a transaction is under way form the next one: ovs-vswitchd looks at the whole
 bridge for each transaction, so 200 pods at once cost it a few looks, not 200. The Interface rows are the agent's
-only record; it is read from the replica in memory.
+only record; it is read from the replica in memory. Ports that go though nobody asked us to take them off (somebody
+deleted the port, the bridge, the database) are kept in mind, so that they can be put back (cni/verbs.py).
 """
 
 import asyncio
@@ -38,6 +39,9 @@ class Bridge:
         self._bridge = bridge
         self._attachments: dict[str, Attachment] = {}
         self._by_sandbox: dict[tuple[str, str], str] = {}
+        self._lost: dict[str, Attachment] = {}
+        # Names that we take off, until that is done.
+        self._leaving: set[str] = set()
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._queue: list[tuple[Change, asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
@@ -46,6 +50,15 @@ class Bridge:
     def attachments(self) -> Mapping[str, Attachment]:
         """All pods' ports by name."""
         return self._attachments
+
+    @property
+    def lost(self) -> Mapping[str, Attachment]:
+        """The ports by name that somebody else took off the bridge."""
+        return self._lost
+
+    def forget(self, name: str) -> None:
+        """A lost port is of no use any more."""
+        self._lost.pop(name, None)
 
     def changed(self, name: str, interface: Interface | None) -> None:
         """Takes what the replica says of one interface, and wakes who waits for it."""
@@ -56,6 +69,9 @@ class Bridge:
         if now is not None:
             self._attachments[name] = now
             self._by_sandbox[now.container_id, now.ifname] = name
+            self.forget(name)
+        elif known is not None and name not in self._leaving:
+            self._lost[name] = known
         self._wake(name, interface)
 
     async def known(self, timeout_s: float) -> None:
@@ -88,12 +104,18 @@ class Bridge:
             for name, other in self._attachments.items()
             if other.interface_id == port.interface_id or name == port.host_interface
         )
+        for name in {name for name, other in self._lost.items() if other.interface_id == port.interface_id}:
+            if name != port.host_interface:
+                self.forget(name)
         await self._submit(Change(port, older))
         return sorted(older - {port.host_interface})
 
     async def remove(self, names: Iterable[str]) -> None:
         """Takes ports off the bridge; those that are gone already are fine. Raises CommitError."""
-        await self._submit(Change(None, frozenset(names)))
+        gone = frozenset(names)
+        for name in gone:
+            self.forget(name)
+        await self._submit(Change(None, gone))
 
     async def installed(self, name: str, timeout_s: float) -> None:
         """Returns when ovn-controller says that the port's flows are in place.
@@ -134,6 +156,9 @@ class Bridge:
 
     async def _submit(self, change: Change) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        added = {change.add.host_interface} if change.add else set()
+        leaving = change.remove - added
+        self._leaving = (self._leaving | leaving) - added
         self._queue.append((change, future))
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
@@ -143,6 +168,8 @@ class Bridge:
             # What was asked may be done already; who undoes it must come after it.
             await asyncio.wait([future])
             raise
+        # Where it failed, they are to go all the same: whoever asked asks again.
+        self._leaving -= leaving
 
     async def _flush(self) -> None:
         while self._queue:

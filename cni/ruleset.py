@@ -14,6 +14,8 @@ from ovnk.contract import MANAGEMENT_INTERFACE
 
 TABLE = "ovnk"
 _FAMILIES = ("inet", "arp")
+# Whether they are there or not.
+_NONE = "\n".join(f"add table {family} {TABLE}\ndelete table {family} {TABLE}" for family in _FAMILIES)
 
 
 def text(pods: Iterable[str], inside: Iterable[str]) -> str:
@@ -32,8 +34,8 @@ def text(pods: Iterable[str], inside: Iterable[str]) -> str:
             masquerade.append(
                 f"    {family} saddr {{ {', '.join(sources)} }} {family} daddr != {{ {', '.join(kept)} }} masquerade"
             )
-    lines = [f"add table {family} {TABLE}\ndelete table {family} {TABLE}" for family in _FAMILIES]
-    lines += [
+    lines = [
+        _NONE,
         f"table inet {TABLE} {{",
         "  chain isolate {",
         "    type filter hook prerouting priority raw; policy accept;",
@@ -71,6 +73,14 @@ class Ruleset:
             return False
         await nft.run("-f", "-", stdin=wanted)
         self._wanted, self._seen = wanted, await _listed()
+        return True
+
+    async def clear(self) -> bool:
+        """Takes our tables away; True if there were any. Raises RulesetError."""
+        if not any(await _listed()):
+            return False
+        await nft.run("-f", "-", stdin=_NONE)
+        self._wanted, self._seen = "", []
         return True
 
 

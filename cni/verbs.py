@@ -101,6 +101,29 @@ class Verbs:
                 "removed the port of a pod that is gone", pod=one.interface_id, uid=one.uid, port=one.host_interface
             )
 
+    async def restore(self) -> None:
+        """Puts back the ports that somebody else took off the bridge while their pods run. Raises CommitError.
+
+        The pod's side of the link is as it was: neither ovs-vswitchd nor OVSDB has a hand in it.
+        """
+        await asyncio.gather(*map(self._restore, tuple(self._bridge.lost.values())))
+
+    async def _restore(self, port: Attachment) -> None:
+        name = port.host_interface
+        async with self._locks.hold(port.container_id):
+            if name not in self._bridge.lost:
+                return
+            try:
+                found = await self._attacher.find(port.netns, port.ifname)
+            except CniError:
+                found = None
+            if found is None:
+                self._bridge.forget(name)
+                return
+            await self._bridge.add(port)
+        metrics.APPLIED.labels("port").inc()
+        log.warning("put back a pod's port that was taken off the bridge", pod=port.interface_id, port=name)
+
     async def _add(self, request: Request) -> bytes:
         assert request.pod is not None  # protocol.parse gives an ADD its pod
         name = f"pod {request.pod.namespace}/{request.pod.name}"

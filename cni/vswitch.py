@@ -203,6 +203,7 @@ class _Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no ty
         super().__init__(remote, helper)
         self._tell = tell
         self._settings_changed = settings_changed
+        self._root: object = None
 
     @property
     def connected(self) -> bool:
@@ -218,9 +219,11 @@ class _Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no ty
             self._tell([(row.uuid, None if event == ovs_idl.ROW_DELETE else _interface(row))], False)
         elif table in ("Open_vSwitch", "Bridge"):
             self._settings_changed()
-        if table == "Open_vSwitch" and event == ovs_idl.ROW_CREATE:
+        if table == "Open_vSwitch" and (event == ovs_idl.ROW_CREATE or row.uuid != self._root):
             # The one root row is created when a whole dump arrives. On a reconnection python-ovs has dropped the
-            # rows from before without a word, so this is how their absence is learnt.
+            # rows from before without a word, so this is how their absence is learnt. Of a row that is all defaults,
+            # as in a database made anew, it says nothing before the row's first update.
+            self._root = row.uuid
             rows = [(one.uuid, _interface(one)) for one in self.tables["Interface"].rows.values()]
             self._tell([pair for pair in rows if pair[1] is not None], True)
 

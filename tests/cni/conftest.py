@@ -1,4 +1,4 @@
-"""One node a module: its Open vSwitch takes longest to start, and tests use sandboxes of their own."""
+"""One node a module: its Open vSwitch takes longest to start, and tests use sandboxes of their own; or a fresh one."""
 
 import pytest
 
@@ -12,6 +12,16 @@ def node(tmp_path_factory):
     try:
         made.flows()
         made.start_agent(world.spec(*(world.allocation(number) for number in range(32))))
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A node without an agent."""
+    made = world.World(tmp_path)
+    try:
         yield made
     finally:
         made.close()

@@ -14,16 +14,6 @@ from tests.cni import world
 pytestmark = pytest.mark.system
 
 
-@pytest.fixture
-def fresh(tmp_path):
-    """A node without an agent."""
-    made = world.World(tmp_path)
-    try:
-        yield made
-    finally:
-        made.close()
-
-
 def ready(node):
     world.until((node.folder / "net.d" / "10-ovnk.conflist").exists, "the node is ready")
 

@@ -1,4 +1,4 @@
-"""The northbound and southbound of a lab as they are, row by row, and what the northbound should be."""
+"""The databases of a lab as they are, row by row, and what the northbound should be."""
 
 import json
 import subprocess
@@ -49,6 +49,13 @@ def uuids(lab: Lab) -> dict[tuple[str, str], str]:
     """The UUID of each northbound row that has a name, by table and name."""
     found = select(lab.northbound_socket, "OVN_Northbound", *TABLES)
     return {(table, row["name"]): row["_uuid"][1] for table, rows in found.items() for row in rows if row.get("name")}
+
+
+def interface_ids(lab: Lab, node: str) -> set[str]:
+    """The logical ports on the node's integration bridge: the iface-ids of its Interfaces."""
+    said = lab.exec(f"node/{node}", "ovs-vsctl", "--format=json", "--columns=external_ids", "list", "Interface").stdout
+    ids = [dict(row[0][1]).get("iface-id") for row in json.loads(said)["data"]]
+    return {one for one in ids if one}
 
 
 def actual(lab: Lab) -> Dump:

@@ -1,6 +1,5 @@
 """Daemons killed with -9 under running pods: who leads, what stays connected, and that nothing leaks."""
 
-import json
 import random
 import signal
 import time
@@ -129,13 +128,9 @@ def test_nothing_leaks_when_everything_is_killed_in_a_run_of_churn(lab: Lab) -> 
     lab.wait_until(lambda: northbound.actual(lab) == northbound.wanted(lab, *cidrs), "the northbound as it should be")
     for node in lab.nodes:
         living = {name for name, pod in pods.items() if pod["spec"]["nodeName"] == node} | {f"node:{node}"}
-        lab.wait_until(lambda node=node, living=living: ports(lab, node) == living, f"{node}'s ports to be {living}")
+        lab.wait_until(
+            lambda node=node, living=living: northbound.interface_ids(lab, node) == living,
+            f"{node}'s ports to be {living}",
+        )
     targets = {name: workloads.addresses(pod) for name, pod in pods.items()}
     lab.wait_until(lambda: not probes.failed(probes.ask(lab, targets, targets)), "everybody to reach everybody")
-
-
-def ports(lab: Lab, node: str) -> set[str]:
-    """The iface-ids on the node's br-int."""
-    said = lab.exec(f"node/{node}", "ovs-vsctl", "--format=json", "--columns=external_ids", "list", "Interface").stdout
-    ids = [dict(row[0][1]).get("iface-id") for row in json.loads(said)["data"]]
-    return {one for one in ids if one}
