@@ -106,12 +106,12 @@ class Lab:
                 command, input=input, capture_output=True, text=True, timeout=timeout, preexec_fn=entered, check=False
             )
 
-    def popen(self, target: str, *command: str) -> "subprocess.Popen[str]":
+    def popen(self, target: str, *command: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[str]":
         """Start a command there, its output (stderr too) in a pipe; the caller ends it."""
         with self._entered(target) as entered:
             return subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -141,6 +141,24 @@ class Lab:
     def release(self, daemon: str) -> None:
         """Start a daemon again that was held."""
         control.ask(self.state.control_socket, do="release", daemon=daemon)
+
+    def kill_for_good(self, daemon: str) -> None:
+        """kill -9 without a restart; a frozen process cannot heed the SIGTERM that comes first."""
+        self.kill(daemon, signal.SIGSTOP)
+        control.ask(self.state.control_socket, do="hold", daemon=daemon)
+        self.kill(daemon, signal.SIGKILL)
+        self.wait_until(lambda: self.daemons()[daemon]["process"] is None, f"{daemon} gone")
+
+    @contextlib.contextmanager
+    def frozen(self, *daemons: str) -> Iterator[None]:
+        """The daemons do nothing meanwhile."""
+        for daemon in daemons:
+            self.kill(daemon, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for daemon in daemons:
+                self.kill(daemon, signal.SIGCONT)
 
     def restart(self, daemon: str, number: int = signal.SIGTERM) -> None:
         """End a daemon with a signal; returns when its successor runs."""

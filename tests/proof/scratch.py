@@ -11,6 +11,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from ovnk.northbound.facts import Fact
@@ -29,6 +30,7 @@ class Scratch:
 
     def __init__(self, folder: Path, northbound: OvsdbServer, southbound: OvsdbServer, writer: Northbound) -> None:
         self._folder, self._northbound, self._southbound, self._writer = folder, northbound, southbound, writer
+        self._numbers = count()
 
     def hold(self, facts: Iterable[Fact]) -> None:
         """Have the northbound hold just these, and northd make logical flows of them."""
@@ -43,7 +45,9 @@ class Scratch:
         Its first `lookups` connection tracking look-ups all say `state`, such as "new" (ovn-trace(8), --ct); each
         connection takes at most five. The states are used up over all questions, hence so many.
         """
-        pid, control = self._folder / "trace.pid", self._folder / "trace.ctl"
+        # The one before may still be on its way out, and would take its successor's files with it.
+        name = f"trace{next(self._numbers)}"
+        pid, control = self._folder / f"{name}.pid", self._folder / f"{name}.ctl"
         options = [f"--db={self._southbound.remote}", f"--pidfile={pid}", f"--unixctl={control}", "-vconsole:off"]
         _run("ovn-trace", *[f"--ct={state}"] * lookups, "--minimal", "--detach", "--no-chdir", *options)
         try:

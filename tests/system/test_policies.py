@@ -1,41 +1,48 @@
 """NetworkPolicies with real packets: what is written is what passes, by each family and protocol (R12, R14)."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from tests.labs import Lab
-from tests.system import workloads
-from tests.system.probes import ask
-from tests.system.services import ask as ask_service
+from tests.system import policy_probes, workloads
+from tests.system.policy_probes import EVERYTHING, NOTHING, TCP_ALONE, Probers, Reach
+from tests.system.services import PORT as SERVICE_PORT
 from tests.system.services import cluster_ip, established, service
 
 pytestmark = pytest.mark.system
 
 SPACE = "policies"
-WEB, CLIENT, OTHER = f"{SPACE}/web", f"{SPACE}/client", f"{SPACE}/other"
+WEB, CLIENT, OTHER, HOST = f"{SPACE}/web", f"{SPACE}/client", f"{SPACE}/other", f"{SPACE}/host"
+# Port of the pod in its node's network, which nothing else in the shared lab listens on.
+HOST_PORT = 18080
+FAMILIES = (4, 6)
 
 Object = dict[str, Any]
 
+policy = partial(policy_probes.policy, space=SPACE)
+
 
 @pytest.fixture(scope="module")
-def pods(dual_stack: Lab) -> Iterator[dict[str, Object]]:
-    """Three servers: web on the first node, other beside it, client elsewhere; and web's Service."""
-    lab, (first, second, *_) = dual_stack, dual_stack.nodes
+def reach(dual_stack: Lab) -> Iterator[Reach]:
+    """Servers: web on the first node, other beside it, client elsewhere, host in the third's network; web's Service."""
+    lab, (first, second, third) = dual_stack, dual_stack.nodes
     lab.apply(
         [
             workloads.namespace(SPACE),
             workloads.server("web", first, space=SPACE, app="web"),
             workloads.server("other", first, space=SPACE, role="other"),
             workloads.server("client", second, space=SPACE, role="client"),
+            workloads.server("host", third, HOST_PORT, SPACE, host_network=True, role="host"),
             service("web", SPACE, {"app": "web"}),
         ]
     )
-    found = lab.wait_ready([WEB, OTHER, CLIENT])
+    found = lab.wait_ready([WEB, OTHER, CLIENT, HOST])
     established(lab, "web", SPACE, set(workloads.addresses(found[WEB])))
-    yield found
+    with Probers(lab, [WEB, OTHER, CLIENT, *(f"node/{node}" for node in lab.nodes)]) as probers:
+        yield Reach(probers, found)
     lab.delete("namespace", SPACE)
 
 
@@ -46,79 +53,90 @@ def lab(dual_stack: Lab) -> Iterator[Lab]:
     dual_stack.delete("networkpolicy", "--all", "-n", SPACE)
 
 
-def policy(name: str, subject: Object, **spec: Any) -> Object:
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {"name": name, "namespace": SPACE},
-        "spec": {"podSelector": {"matchLabels": subject} if subject else {}, **spec},
-    }
+def test_r12_a_default_deny_shuts_out_all_but_the_node_and_the_pod_itself(lab: Lab, reach: Reach) -> None:
+    first, second, _ = lab.nodes
+    lab.apply(policy("deny", subject={}, policyTypes=["Ingress", "Egress"]))
+    reach.until(
+        {
+            (OTHER, WEB): NOTHING,
+            (CLIENT, WEB): NOTHING,
+            (f"node/{second}", WEB): NOTHING,
+            (f"node/{first}", WEB): EVERYTHING,
+            (WEB, WEB): EVERYTHING,
+        }
+    )
+    for version in FAMILIES:
+        address = cluster_ip(lab, "web", SPACE, version)
+        reach.until_answered(WEB, address, SERVICE_PORT, {"TCP": WEB, "UDP": WEB})
 
 
-def passing(lab: Lab, pods: dict[str, Object], source: str, target: str) -> set[str]:
-    """The protocols by which `target` answers `source`, each with its family: "TCP4"."""
-    answers = ask(lab, [source], {target: workloads.addresses(pods[target])})
-    return {f"{one.protocol}{6 if ':' in one.address else 4}" for one in answers if not one.error}
-
-
-def until(found: Callable[[], set[str]], wanted: set[str]) -> None:
-    """Waits until what passes is what is wanted: policies are enforced a little after they are written."""
-    deadline = time.monotonic() + 20
-    while (now := found()) != wanted:
-        assert time.monotonic() < deadline, f"{now} pass, not {wanted}"
-
-
-EVERYTHING = {f"{protocol}{version}" for protocol in ("TCP", "UDP", "ICMP") for version in (4, 6)}
-NOTHING: set[str] = set()
-
-
-def test_r12_a_default_deny_shuts_out_all_but_the_node_and_the_pod_itself(lab: Lab, pods: dict[str, Object]) -> None:
-    lab.apply(policy("deny", {}, policyTypes=["Ingress", "Egress"]))
-    until(lambda: passing(lab, pods, OTHER, WEB), NOTHING)
-    assert passing(lab, pods, CLIENT, WEB) == NOTHING
-    assert passing(lab, pods, f"node/{lab.nodes[0]}", WEB) == EVERYTHING
-    assert passing(lab, pods, f"node/{lab.nodes[1]}", WEB) == NOTHING
-    assert passing(lab, pods, WEB, WEB) == EVERYTHING
-    for version in (4, 6):
-        answers = ask_service(lab, WEB, cluster_ip(lab, "web", SPACE, version), "TCP", times=3)
-        assert not [answer.error for answer in answers if answer.error]
-
-
-def test_r14_the_last_policy_gone_all_is_open_again(lab: Lab, pods: dict[str, Object]) -> None:
-    assert passing(lab, pods, CLIENT, WEB) == EVERYTHING
-    lab.apply(policy("deny", {}))
-    until(lambda: passing(lab, pods, CLIENT, WEB), NOTHING)
+def test_r14_the_last_policy_gone_all_is_open_again(lab: Lab, reach: Reach) -> None:
+    reach.until({(CLIENT, WEB): EVERYTHING})
+    lab.apply(policy("deny", subject={}))
+    reach.until({(CLIENT, WEB): NOTHING})
     lab.delete("networkpolicy", "deny", "-n", SPACE)
-    until(lambda: passing(lab, pods, CLIENT, WEB), EVERYTHING)
+    reach.until({(CLIENT, WEB): EVERYTHING})
 
 
-def test_ingress_from_some_pods_at_one_port(lab: Lab, pods: dict[str, Object]) -> None:
+def test_ingress_from_some_pods_at_one_port(lab: Lab, reach: Reach) -> None:
     peers = [{"podSelector": {"matchLabels": {"role": "client"}}}]
-    lab.apply(policy("web", {"app": "web"}, ingress=[{"from": peers, "ports": [{"port": workloads.PORT}]}]))
-    until(lambda: passing(lab, pods, OTHER, WEB), NOTHING)
-    until(lambda: passing(lab, pods, CLIENT, WEB), {"TCP4", "TCP6"})
+    lab.apply(policy("web", subject={"app": "web"}, ingress=[{"from": peers, "ports": [{"port": workloads.PORT}]}]))
     # Isolated from ingress alone: what it begins itself is answered.
-    assert passing(lab, pods, WEB, OTHER) == EVERYTHING
+    reach.until({(OTHER, WEB): NOTHING, (CLIENT, WEB): TCP_ALONE, (WEB, OTHER): EVERYTHING})
 
 
-def test_egress_is_decided_by_the_backend_of_a_service(lab: Lab, pods: dict[str, Object]) -> None:
+def test_egress_is_decided_by_the_backend_of_a_service(lab: Lab, reach: Reach) -> None:
     peers = [{"podSelector": {"matchLabels": {"app": "web"}}}]
     rule = {"to": peers, "ports": [{"port": workloads.PORT}]}
-    lab.apply(policy("out", {"role": "client"}, policyTypes=["Egress"], egress=[rule]))
-    until(lambda: passing(lab, pods, CLIENT, OTHER), NOTHING)
-    until(lambda: passing(lab, pods, CLIENT, WEB), {"TCP4", "TCP6"})
-    for version in (4, 6):
-        address = cluster_ip(lab, "web", SPACE, version)
-        assert [one.pod for one in ask_service(lab, CLIENT, address, "TCP", times=3)] == [WEB] * 3
-        assert ask_service(lab, CLIENT, address, "UDP")[0].error
-    assert passing(lab, pods, OTHER, CLIENT) == EVERYTHING
+    lab.apply(policy("out", subject={"role": "client"}, policyTypes=["Egress"], egress=[rule]))
+    # Isolated from egress alone: what others begin is answered.
+    reach.until({(CLIENT, OTHER): NOTHING, (CLIENT, WEB): TCP_ALONE, (OTHER, CLIENT): EVERYTHING})
+    for version in FAMILIES:
+        reach.until_answered(CLIENT, cluster_ip(lab, "web", SPACE, version), SERVICE_PORT, {"TCP": WEB})
 
 
-def test_a_relabelled_pod_is_let_in_and_out_again(lab: Lab, pods: dict[str, Object]) -> None:
+def test_a_relabelled_pod_is_let_in_and_out_again(lab: Lab, reach: Reach) -> None:
     peers = [{"podSelector": {"matchLabels": {"role": "client"}}}]
-    lab.apply(policy("web", {"app": "web"}, ingress=[{"from": peers}]))
-    until(lambda: passing(lab, pods, OTHER, WEB), NOTHING)
+    lab.apply(policy("web", subject={"app": "web"}, ingress=[{"from": peers}]))
+    reach.until({(OTHER, WEB): NOTHING})
     lab.kubectl("label", "pod", "other", "-n", SPACE, "role=client", "--overwrite")
-    until(lambda: passing(lab, pods, OTHER, WEB), EVERYTHING)
+    reach.until({(OTHER, WEB): EVERYTHING})
     lab.kubectl("label", "pod", "other", "-n", SPACE, "role=other", "--overwrite")
-    until(lambda: passing(lab, pods, OTHER, WEB), NOTHING)
+    reach.until({(OTHER, WEB): NOTHING})
+
+
+@pytest.mark.parametrize("protocol", ["TCP", "UDP"])
+def test_a_named_port_is_the_number_that_the_pod_gives_it(lab: Lab, reach: Reach, protocol: str) -> None:
+    """The built-in servers call their ports tcp and udp."""
+    lab.apply(
+        policy("web", subject={"app": "web"}, ingress=[{"ports": [{"port": protocol.lower(), "protocol": protocol}]}])
+    )
+    reach.until({(CLIENT, WEB): frozenset({f"{protocol}4", f"{protocol}6"})})
+
+
+def test_a_host_network_pod_is_a_peer_by_its_nodes_address(lab: Lab, reach: Reach) -> None:
+    """As source, and as target by the name of its port."""
+    *_, second, third = lab.nodes
+    host = {"podSelector": {"matchLabels": {"role": "host"}}}
+    lab.apply(
+        [
+            policy("in", subject={"app": "web"}, ingress=[{"from": [host]}]),
+            policy(
+                "out",
+                subject={"role": "client"},
+                policyTypes=["Egress"],
+                egress=[{"to": [host], "ports": [{"port": "tcp"}]}],
+            ),
+        ]
+    )
+    reach.until({(f"node/{third}", WEB): EVERYTHING, (f"node/{second}", WEB): NOTHING, (CLIENT, OTHER): NOTHING})
+    for address in workloads.addresses(lab.pods()[HOST]):
+        reach.until_answered(CLIENT, address, HOST_PORT, {"TCP": HOST})
+        reach.until_answered(OTHER, address, HOST_PORT, {"TCP": HOST, "UDP": HOST, "ICMP": ""})
+
+
+def test_icmp_passes_where_a_rule_names_no_port(lab: Lab, reach: Reach) -> None:
+    """The API has no word for ICMP: what isolates shuts it out, and a rule without ports lets it in with the rest."""
+    peers = [{"podSelector": {"matchLabels": {"role": "client"}}}]
+    lab.apply(policy("web", subject={"app": "web"}, ingress=[{"from": peers}]))
+    reach.until({(CLIENT, WEB): EVERYTHING, (OTHER, WEB): NOTHING})
