@@ -160,8 +160,8 @@ def _defined(name: str, value: bytes, field: str) -> Any:
     source = schemas.built_in_sources()[name]
     if not source.get("properties"):
         return None
-    message = _message(name, source, value)
-    return message or (message if value or not field else None)
+    # An empty one counts: a pointer to nothing but zeros, as in `podSelector: {}`, says something else than none.
+    return _message(name, source, value)
 
 
 def _time(value: bytes, *, micro: bool) -> str | None:
