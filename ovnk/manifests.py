@@ -7,7 +7,8 @@ import msgspec
 import yaml
 
 from ovnk.errors import InvalidObject
-from ovnk.kube import decode, decode_policies, decode_services
+from ovnk.kube import decode, decode_cluster_policies, decode_policies, decode_services
+from ovnk.kube.decode_cluster_policies import GROUP
 from ovnk.kube.objects import KubeObject
 
 # apiVersion and kind → the decoder. What is not here has no part in the network and is passed over.
@@ -18,6 +19,9 @@ DECODERS: dict[tuple[str, str], Callable[[bytes], KubeObject]] = {
     ("v1", "Service"): decode_services.service,
     ("discovery.k8s.io/v1", "EndpointSlice"): decode_services.endpoint_slice,
     ("networking.k8s.io/v1", "NetworkPolicy"): decode_policies.network_policy,
+    (f"{GROUP}/v1alpha2", "ClusterNetworkPolicy"): decode_cluster_policies.cluster_network_policy,
+    (f"{GROUP}/v1alpha1", "AdminNetworkPolicy"): decode_cluster_policies.admin_network_policy,
+    (f"{GROUP}/v1alpha1", "BaselineAdminNetworkPolicy"): decode_cluster_policies.baseline_admin_network_policy,
     ("ovnk.io/v1", "NodeNetwork"): decode.node_network,
 }
 

@@ -28,7 +28,10 @@ def namespace(raw: wire.Json) -> Namespace:
     metadata = wire.decode(Namespace, wire.IDENTIFIED, raw).metadata or wire.Metadata()
     annotations = metadata.annotations or wire.Annotations()
     return Namespace(
-        wire.name(Namespace, raw, metadata.name, wire.LABEL), wire.labels(metadata.labels), annotations.log or ""
+        wire.name(Namespace, raw, metadata.name, wire.LABEL),
+        wire.labels(metadata.labels),
+        annotations.log or "",
+        metadata.uid or "",
     )
 
 

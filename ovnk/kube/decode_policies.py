@@ -22,7 +22,7 @@ PROTOCOLS = ("TCP", "UDP", "SCTP")
 PORT_MAX = 65535
 
 # IANA_SVC_NAME (RFC 6335 §5.1): has a letter, and no two hyphens on end.
-_PORT_NAME = re.compile(r"(?=.*[a-z])(?!.*--)[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?")
+PORT_NAME = re.compile(r"(?=.*[a-z])(?!.*--)[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?")
 
 
 def network_policy(raw: wire.Json) -> NetworkPolicy:
@@ -118,7 +118,7 @@ def _port(path: str, port: "_Port") -> PolicyPort:
             raise Wrong(f"{path}.endPort", "stands without a port")
         return PolicyPort(protocol)
     if isinstance(port.port, str):
-        if not _PORT_NAME.fullmatch(port.port):
+        if not PORT_NAME.fullmatch(port.port):
             raise Wrong(f"{path}.port", f'"{port.port}" is neither a number nor the name of a port')
         if port.end_port is not None:
             raise Wrong(f"{path}.endPort", f'stands with the named port "{port.port}"; a range needs a number')

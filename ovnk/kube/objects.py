@@ -25,6 +25,7 @@ class Namespace(Struct, frozen=True, gc=False):
     name: str
     labels: Labels = ()
     log: str = ""
+    uid: str = ""
 
     @property
     def key(self) -> Key:

@@ -89,12 +89,12 @@ class NetworkPolicy(Struct, frozen=True):
 
 
 class ClusterPolicy(Struct, frozen=True):
-    """A cluster-wide policy: `tier` Admin or Baseline, `priority` 0 (first) to 1000; `kind` is the API's.
+    """A cluster-wide policy: `tier` Admin or Baseline, `priority` 0 (first) to 1000.
 
-    `subject` selects pods in namespaces. Rules are in the order in which they are tried.
+    `subject` selects pods in namespaces. Rules are in the order in which they are tried; the action of one that cannot
+    be understood is Deny, of everything. `invalid` says what could not be understood, and what stands in its place.
     """
 
-    kind: str
     name: str
     uid: str
     tier: str
@@ -103,8 +103,22 @@ class ClusterPolicy(Struct, frozen=True):
     ingress: tuple[Rule, ...] = ()
     egress: tuple[Rule, ...] = ()
     log: str = ""
+    invalid: tuple[str, ...] = ()
+    generation: int = 0
 
     @property
     def key(self) -> Key:
-        """The policy's kind and name, for names are of a kind."""
-        return f"{self.kind}/{self.name}"
+        """The policy's name; names are of a kind."""
+        return self.name
+
+
+class ClusterNetworkPolicy(ClusterPolicy, frozen=True):
+    """policy.networking.k8s.io/v1alpha2."""
+
+
+class AdminNetworkPolicy(ClusterPolicy, frozen=True):
+    """policy.networking.k8s.io/v1alpha1, the Admin tier."""
+
+
+class BaselineAdminNetworkPolicy(ClusterPolicy, frozen=True):
+    """policy.networking.k8s.io/v1alpha1, the one of the Baseline tier."""

@@ -14,6 +14,8 @@ Service, EndpointSlice ───────────────▶ services
                                         service_notices ──▶ notices
 AddressPool, Service, Node ───────────▶ pool_demands ─────▶ pool_demands
 
+ClusterNetworkPolicy, AdminNetworkPolicy, … ─▶ PlacedRule ─▶ Share ─▶ cluster_policy_acls; Share ─▶ Selection … below
+
 NetworkPolicy ─▶ Selection ──────┐ ┌──▶ membership.groups ─────────────────┐
       │   │                      ├─▶ Match ─▶ membership.members ──────────┤
 Pod ──┼───┼────▶ LabelSet ───────┘   └─▶ NamedPort ─▶ .named_group ────────┼──▶ northbound
@@ -29,12 +31,29 @@ from ovnk.errors import Conflict
 from ovnk.incremental.desired import Desired
 from ovnk.incremental.graph import Graph
 from ovnk.kube.objects import Namespace, Node, Pod
-from ovnk.kube.policy_objects import NetworkPolicy
+from ovnk.kube.policy_objects import (
+    AdminNetworkPolicy,
+    BaselineAdminNetworkPolicy,
+    ClusterNetworkPolicy,
+    NetworkPolicy,
+)
 from ovnk.kube.pool_objects import AddressPool
 from ovnk.kube.service_objects import EndpointSlice, Service
 from ovnk.northbound.facts import Fact, Member, Row
-from ovnk.translate import membership, nodes, pods, policies, pool_demands, service_groups, service_notices, services
-from ovnk.translate.selection_values import Guarded, LabelSet, Match, NamedPort, NamedUse, Selection
+from ovnk.translate import (
+    cluster_policies,
+    cluster_policy_acls,
+    membership,
+    nodes,
+    pods,
+    policies,
+    pool_demands,
+    service_groups,
+    service_notices,
+    services,
+)
+from ovnk.translate.cluster_policy_values import ClusterWide, Height, PlacedRule, Share, Start
+from ovnk.translate.selection_values import Guarded, LabelSet, Match, NamedPort, NamedUse, NodeSelection, Selection
 from ovnk.translate.values import CLUSTER, EVERYWHERE, Cluster, NodeSubnets, Place, Zone
 
 # Whatever may be put into the graph from outside.
@@ -49,6 +68,9 @@ Input = (
     | EndpointSlice
     | AddressPool
     | NetworkPolicy
+    | ClusterNetworkPolicy
+    | AdminNetworkPolicy
+    | BaselineAdminNetworkPolicy
 )
 
 
@@ -69,8 +91,10 @@ class Outputs:
 def wire(graph: Graph) -> Outputs:
     """Make the tables and rules of the whole translation in `graph`."""
     demands = Desired("demands")
-    for kind in (Cluster, Namespace, Node, Pod, NodeSubnets, PodAllocation):
+    for kind in (Cluster, Namespace, Pod, PodAllocation):
         graph.table(kind)
+    graph.table(Node, **{EVERYWHERE: lambda _: (True,)})
+    graph.table(NodeSubnets, **{EVERYWHERE: lambda _: (True,)})
     graph.derive(Node, nodes.demand, into=demands)
     graph.derive(Pod, pods.demand, into=demands)
     northbound = Desired("northbound", identity)
@@ -118,9 +142,16 @@ def _wire_policies(graph: Graph, outputs: Outputs) -> None:
     graph.table(NamedUse, selection=lambda one: (one.selection,))
     graph.table(NamedPort, use=lambda one: ((one.selection, one.protocol, one.port),))
     graph.table(Guarded)
+    graph.table(ClusterWide)
+    graph.table(PlacedRule, passing=cluster_policies.passing)
+    graph.table(Height, **{EVERYWHERE: lambda _: (True,)})
+    graph.table(Start)
+    graph.table(Share, policy=lambda one: (one.policy,))
+    graph.table(NodeSelection, **{EVERYWHERE: lambda _: (True,)})
     graph.derive(NetworkPolicy, policies.selections, into=Selection)
     graph.derive(NetworkPolicy, policies.named_uses, into=NamedUse)
     graph.derive(NetworkPolicy, policies.guarded, into=Guarded)
+    _wire_cluster_policies(graph)
     graph.derive(Pod, membership.label_set, into=LabelSet)
     graph.derive(LabelSet, membership.matches, into=Match)
     graph.derive(Pod, membership.named_ports, into=NamedPort)
@@ -132,6 +163,30 @@ def _wire_policies(graph: Graph, outputs: Outputs) -> None:
     graph.derive(NetworkPolicy, policies.rules, into=outputs.northbound)
     graph.derive(NetworkPolicy, policies.meter, into=outputs.northbound)
     graph.derive(NetworkPolicy, policies.complaint, into=outputs.notices)
+    graph.derive(Namespace, policies.namespace_complaint, into=outputs.notices)
+    graph.derive(NodeSelection, membership.node_groups, into=outputs.northbound)
+    graph.derive(Node, membership.node_members, into=outputs.northbound)
+    graph.derive(Share, cluster_policy_acls.acls, into=outputs.northbound)
+    graph.derive(ClusterWide, cluster_policies.complaint, into=outputs.notices)
+
+
+def _wire_cluster_policies(graph: Graph) -> None:
+    for kind, wide in (
+        (ClusterNetworkPolicy, cluster_policies.cluster_network_policy),
+        (AdminNetworkPolicy, cluster_policies.admin_network_policy),
+        (BaselineAdminNetworkPolicy, cluster_policies.baseline_admin_network_policy),
+    ):
+        graph.table(kind)
+        graph.derive(kind, wide, into=ClusterWide)
+    graph.derive(ClusterWide, cluster_policies.placed_rules, into=PlacedRule)
+    graph.derive(PlacedRule, cluster_policies.heights, into=Height)
+    graph.derive(Cluster, cluster_policies.starts, into=Start)
+    graph.derive(PlacedRule, cluster_policies.shares, into=Share)
+    graph.derive(PlacedRule, cluster_policies.subjects, into=Selection)
+    graph.derive(PlacedRule, cluster_policies.guarded, into=Guarded)
+    graph.derive(Share, cluster_policies.selections, into=Selection)
+    graph.derive(Share, cluster_policies.node_selections, into=NodeSelection)
+    graph.derive(Share, cluster_policies.named_uses, into=NamedUse)
 
 
 def identity(fact: Fact) -> Hashable | None:

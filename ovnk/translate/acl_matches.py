@@ -10,9 +10,10 @@ from ovnk.translate import names
 SIDES = {"ingress": ("to-lport", "outport", "src"), "egress": ("from-lport", "inport", "dst")}
 
 
-def subject(direction: str, group: str) -> str:
-    """The packet is to (ingress) or from (egress) a port of the group."""
-    return f"{SIDES[direction][1]} == @{group}"
+def subject(direction: str, *groups: str) -> str:
+    """The packet is to (ingress) or from (egress) a port of one of the groups."""
+    ports = [f"@{group}" for group in groups]
+    return f"{SIDES[direction][1]} == {ports[0] if len(ports) == 1 else '{' + ', '.join(ports) + '}'}"
 
 
 def peers(direction: str, families: Iterable[int], groups: Sequence[str], sets: Sequence[str]) -> str:
@@ -44,6 +45,16 @@ def ports(wanted: Iterable[PolicyPort]) -> str:
     return " || ".join(parts)
 
 
+def beyond(protocols: Iterable[str]) -> str:
+    """None of these protocols: "!tcp && !udp"."""
+    return " && ".join(f"!{protocol.lower()}" for protocol in protocols)
+
+
+def in_set(direction: str, family: int, address_set: str) -> str:
+    """The other side is in the Address_Set."""
+    return f"ip{family}.{SIDES[direction][2]} == ${address_set}"
+
+
 def port(protocol: str, number: int) -> str:
     """One port."""
     return f"{protocol.lower()}.dst == {number}"
@@ -55,6 +66,14 @@ def both(*conditions: str) -> str:
     if len(stated) == 1:
         return stated[0]
     return " && ".join(f"({condition})" if " || " in condition else condition for condition in stated)
+
+
+def either(*conditions: str) -> str:
+    """Any of them; "" for none. Empty ones say nothing."""
+    stated = [condition for condition in conditions if condition]
+    if len(stated) == 1:
+        return stated[0]
+    return " || ".join(f"({condition})" if " && " in condition else condition for condition in stated)
 
 
 def blocks(given: Iterable[Block]) -> dict[int, tuple[str, ...]]:

@@ -5,6 +5,7 @@ Names of pods' and management ports are the contract with the node (ovnk.contrac
 """
 
 from hashlib import sha256
+from typing import NamedTuple
 
 from ovnk import contract
 
@@ -20,16 +21,38 @@ SERVICE_GROUP = "ovnk-services"
 # Logical_Router_Policy priorities (0 to 32767, higher first; ovn-nb(5)).
 NODE_ADDRESS_PRIORITY = 1000
 
-# ACL priorities (0 to 32767, higher first; ovn-nb(5)), a band for each of Kubernetes' tiers. Where the server has tiers
-# the bands are tiers too. Within a band policies stand by their own priority, rules by their order, RULES_A_POLICY
-# places each.
+# ACL priorities (0 to 32767, higher first; ovn-nb(5)), a band for each of Kubernetes' tiers; where the server has tiers
+# the bands are tiers too. ARCHITECTURE.md has this as a table.
 NODE_ACCESS_PRIORITY = 32000
-ADMIN_PRIORITY = 31000
 NETWORK_POLICY_PRIORITY = 10001
 ISOLATION_PRIORITY = 10000
-BASELINE_PRIORITY = 9999
-RULES_A_POLICY = 100
 ADMIN_TIER, NETWORK_POLICY_TIER, BASELINE_TIER = 0, 1, 2
+
+
+class Band(NamedTuple):
+    """The ACL priorities of a tier of cluster-wide policies, `first` down to `last`, and the OVN tier it is.
+
+    Policies have 1,001 priorities, each with so many `slots` (precedence.py).
+    """
+
+    first: int
+    last: int
+    slots: int
+    tier: int
+
+
+POLICY_BANDS = {
+    "Admin": Band(31999, 10002, 21, ADMIN_TIER),
+    "Baseline": Band(9999, 1, 9, BASELINE_TIER),
+}
+
+# What policies are called in the names of ACLs.
+POLICY_KINDS = {
+    "NetworkPolicy": "NP",
+    "ClusterNetworkPolicy": "CNP",
+    "AdminNetworkPolicy": "ANP",
+    "BaselineAdminNetworkPolicy": "BANP",
+}
 
 ACL_NAME_MAX = 63
 
@@ -112,13 +135,11 @@ def elsewhere(zone: str) -> str:
 
 
 def port_group(selection: str) -> str:
-    """The Port_Group of a selection's pods. A name that match expressions can hold: a hash, for selectors are long."""
+    """The Port_Group of a selection's pods, or of those of them that have a port of some name at some number.
+
+    A name that match expressions can hold: a hash, for selectors are long.
+    """
     return f"ovnk_{_hashed(selection)}"
-
-
-def named_port_group(selection: str, protocol: str, port: str, number: int) -> str:
-    """The Port_Group of a selection's pods that have the port of that name at that number."""
-    return f"ovnk_{_hashed(f'{selection} {protocol} {port} {number}')}"
 
 
 def address_set(of: str, family: int) -> str:

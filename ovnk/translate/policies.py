@@ -19,6 +19,8 @@ from ovnk.translate.acl_matches import SIDES
 from ovnk.translate.selection_values import Guarded, NamedPort, NamedUse, Selection
 from ovnk.translate.values import CLUSTER, Cluster
 
+# What the annotation ovnk.io/log may say.
+LOGS = ("", "allow", "deny", "both")
 # What the API means by absent peers where a port is asked for by name: every pod there is.
 EVERY_POD = PodPeers(pods=(), namespaces=())
 
@@ -55,6 +57,9 @@ def guarded(_view: View, policy: NetworkPolicy) -> Iterator[Guarded]:
     """Whom the policy isolates."""
     for direction, _ in directions(policy):
         yield Guarded(subject(policy).key, direction, isolates=True)
+        # Where no ACL allows anything, connections are not tracked (ovn-nb(5), ACL action), and who is isolated from
+        # egress alone could not reply: the node's own access sees to it, which goes by ingress.
+        yield Guarded(subject(policy).key, "ingress", isolates=False)
 
 
 def named_uses(_view: View, policy: NetworkPolicy) -> Iterator[NamedUse]:
@@ -145,6 +150,19 @@ def complaint(_view: View, policy: NetworkPolicy) -> Iterator[Notice]:
     if policy.invalid:
         message = f"{policy.invalid}; the policy denies all ingress and egress of its pods until it is fixed"
         yield Notice("NetworkPolicy", policy.key, "Invalid", message, policy.uid)
+    yield from log_complaint("NetworkPolicy", policy.key, policy.log, policy.uid)
+
+
+def namespace_complaint(_view: View, namespace: Namespace) -> Iterator[Notice]:
+    """What a Namespace asks to be logged of its policies, where that cannot be understood."""
+    yield from log_complaint("Namespace", namespace.name, namespace.log, namespace.uid)
+
+
+def log_complaint(kind: str, key: str, log: str, uid: str) -> Iterator[Notice]:
+    """An annotation ovnk.io/log that cannot be understood is told rather than passed over."""
+    if log not in LOGS:
+        message = f'annotation ovnk.io/log "{log}" is none of allow, deny and both; nothing is logged until it is fixed'
+        yield Notice(kind, key, "UnknownLog", message, uid)
 
 
 def _allow(view: View, policy: NetworkPolicy, direction: str, rule: str, group: str, match: str) -> Iterator[Fact]:

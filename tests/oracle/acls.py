@@ -6,7 +6,7 @@ from typing import Any
 
 from ovnk.northbound.facts import Fact, Member, Row
 
-_TOKEN = re.compile(r"\s*(&&|\|\||==|>=|<=|[(){},]|[@$]?[\w.:/-]+)")
+_TOKEN = re.compile(r"\s*(&&|\|\||==|>=|<=|[(){},]|[!@$]?[\w.:/-]+)")
 
 
 class Acls:
@@ -40,12 +40,15 @@ class Acls:
                 for acl in (self.rows["ACL", element] for element in elements)
                 if acl["direction"] == direction and self._holds(acl["match"], {**packet, side: port})
             ]
-        if not found:
-            return "allow"
-        first = min(found)[:2]
-        actions = {action for tier, priority, action in found if (tier, priority) == first}
-        assert len(actions) == 1, f"{actions} at one priority"
-        return str(actions.pop())
+        while found:
+            first = min(found)[:2]
+            actions = {action for tier, priority, action in found if (tier, priority) == first}
+            assert len(actions) == 1, f"{actions} at one priority"
+            if (action := str(actions.pop())) != "pass":
+                return action
+            # ovn-nb(5), ACL action: "skip to the next tier of ACLs", in the last one as if nothing had matched.
+            found = [one for one in found if one[0] > first[0]]
+        return "allow"
 
     def _ports(self, table: str, key: str) -> set[str]:
         return self.members.get((table, key, "ports"), set())
@@ -73,6 +76,8 @@ class Acls:
             assert rest[0] == ")"
             return value, rest[1:]
         name, rest = tokens[0], tokens[1:]
+        if name.startswith("!"):
+            return not packet.get(name[1:]), rest
         if not rest or rest[0] not in ("==", ">=", "<="):
             return bool(packet.get(name)), rest
         operator, rest = rest[0], rest[1:]

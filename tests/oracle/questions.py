@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from itertools import product
 
-from tests.oracle.policies import End, Packet, verdict
+from tests.oracle.policies import End, Packet
 from tests.oracle.random_clusters import NODES, POD_CIDRS, PORTS, SERVICE_PORT, Object
+from tests.oracle.tiers import verdict
 
 OUTSIDE = ("198.51.100.7", "198.51.100.200", "fd99::7")
 # Protocol and destination port, 0 where there is none.
@@ -41,12 +42,8 @@ class Question:
 
     def expected(self, objects: list[Object]) -> dict[str, bool]:
         """By target's port: whether a connection to that target comes about."""
-        policies = [one for one in objects if one["kind"] == "NetworkPolicy"]
-        namespaces = {one["metadata"]["name"]: one for one in objects if one["kind"] == "Namespace"}
         return {
-            target.port: verdict(
-                namespaces, policies, Packet(self.source.end, target.end, self.protocol, self.target_port)
-            )[0]
+            target.port: verdict(objects, Packet(self.source.end, target.end, self.protocol, self.target_port))[0]
             for target in self.targets
         }
 

@@ -16,6 +16,7 @@ from ovnk.kube.objects import Put
 from ovnk.manifests import DECODERS
 from ovnk.northbound.facts import Fact
 from tests.builders import cluster
+from tests.oracle.random_cluster_policies import cluster_policies
 
 Object = dict[str, Any]
 
@@ -102,8 +103,12 @@ container_ports = st.lists(
 
 
 @st.composite
-def clusters(draw: Any) -> list[Object]:
-    """Namespaces (one may be missing, but then has no pods), nodes, pods, policies and Services."""
+def clusters(draw: Any, named_passes: bool = False) -> list[Object]:
+    """Namespaces (one may be missing, but then has no pods), nodes, pods, policies and Services.
+
+    Half of them have cluster-wide policies; with `named_passes` those may pass by the name of a port, which only a
+    northbound with tiers can do.
+    """
     known = SPACES[: draw(st.integers(2, 3))]
     found = [_object("v1", "Namespace", name, labels=draw(labels)) for name in known]
     found += [_node(name) for name in NODES]
@@ -116,6 +121,8 @@ def clusters(draw: Any) -> list[Object]:
         where = draw(st.sampled_from((*SPACES, "shop", "shop")))
         policy = _object("networking.k8s.io/v1", "NetworkPolicy", f"policy{number}", namespace=where)
         found.append({**policy, "spec": draw(specs)})
+    if draw(st.booleans()):
+        found += draw(cluster_policies(named_passes))
     for number in range(draw(st.integers(0, 2))):
         backends = draw(st.lists(st.sampled_from(pods), min_size=1, max_size=2, unique_by=id))
         found += _service(number, draw(st.sampled_from(["TCP", "UDP"])), draw(st.sampled_from(PORTS)), backends)
@@ -141,7 +148,7 @@ def _object(version: str, kind: str, name: str, **metadata: Any) -> Object:
 
 
 def _node(name: str) -> Object:
-    found = _object("v1", "Node", name, uid=name)
+    found = _object("v1", "Node", name, uid=name, labels={"name": name})
     addresses = [{"type": "InternalIP", "address": address} for address in NODES[name]]
     return {**found, "spec": {"podCIDRs": list(POD_CIDRS[name])}, "status": {"addresses": addresses}}
 
