@@ -23,3 +23,13 @@ def space(dual_stack: Lab) -> Iterator[str]:
     dual_stack.apply(workloads.namespace(name))
     yield name
     dual_stack.delete("namespace", name)
+
+
+@pytest.fixture(scope="session")
+def zoned() -> Iterator[Lab]:
+    """Three nodes in two zones (n1 in "a", the others in "b"), both families, for Services; OVS may be restarted."""
+    with running_lab(3, ["--ip-family=dual"]) as lab:
+        for node in lab.nodes:
+            zone = "a" if node == lab.nodes[0] else "b"
+            lab.kubectl("label", "node", node, f"topology.kubernetes.io/zone={zone}")
+        yield lab

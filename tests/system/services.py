@@ -147,20 +147,24 @@ def established(lab: Lab, name: str, space: str, addresses: set[str], protocol: 
     """Wait until the northbound leads the Service to just these endpoints' addresses, and every node knows."""
 
     def targets() -> set[str]:
-        arguments = ["--format=json", "--columns=vips", "find", "Load_Balancer"]
-        rows = json.loads(_nbctl(lab, *arguments, f'name="{space}/{name}:{protocol}"'))["data"]
         return {
             target.rpartition(":")[0].strip("[]")
-            for row in rows
-            for _, targets in row[0][1]
+            for vips in balancers(lab, name, space, protocol)
+            for targets in vips.values()
             for target in filter(None, targets.split(","))
         }
 
     lab.wait_until(lambda: targets() == addresses, f"{space}/{name} on {addresses}, not {targets()}")
-    _nbctl(lab, "--wait=hv", "sync")
+    nbctl(lab, "--wait=hv", "sync")
 
 
-def _nbctl(lab: Lab, *arguments: str) -> str:
+def balancers(lab: Lab, name: str, space: str, protocol: str) -> list[dict[str, str]]:
+    """The vips of the Service's Load_Balancer that is everybody's: vip → targets, as the northbound has them."""
+    arguments = ["--format=json", "--columns=vips", "find", "Load_Balancer", f'name="{space}/{name}:{protocol}"']
+    return [dict(row[0][1]) for row in json.loads(nbctl(lab, *arguments))["data"]]
+
+
+def nbctl(lab: Lab, *arguments: str) -> str:
     command = ["ovn-nbctl", f"--db=unix:{lab.northbound_socket}", "--timeout=20", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
