@@ -4,10 +4,10 @@ import pytest
 
 from ovnk.allocation import Network
 from ovnk.compiler import Compiler
-from ovnk.kube.objects import Node, Pod, Put, Remove, Replace
+from ovnk.kube.objects import Namespace, Node, Pod, Put, Remove, Replace
 from ovnk.kube.policy_objects import NetworkPolicy, PodPeers, PolicyPort
 from ovnk.kube.service_objects import Endpoint, EndpointSlice, Service
-from tests.builders import allowing, cluster, endpoint_slice, node, pod, policy, selecting, service
+from tests.builders import allowing, cluster, endpoint_slice, namespace, node, pod, policy, selecting, service
 
 
 def loaded(pods, nodes=20):
@@ -34,11 +34,10 @@ def cost(compiler, *changes):
 @pytest.mark.parametrize(
     ("changes", "derivations", "facts"),
     [
-        # the demand; port and entry once the allocator has answered; and four that ask whether policies concern it
-        ([Put(pod("new", node="n3"))], 7, 2),
-        # its new label set too
-        ([Put(pod("p0", node="n0", labels={"app": "web"}))], 8, 0),
-        ([Put(pod("p0", node="n0", ips=("10.244.0.3",)))], 7, 0),
+        # the demand; port and entry once the allocator has answered. No policy, nothing that would ask for one
+        ([Put(pod("new", node="n3"))], 3, 2),
+        ([Put(pod("p0", node="n0", labels={"app": "web"}))], 3, 0),
+        ([Put(pod("p0", node="n0", ips=("10.244.0.3",)))], 3, 0),
         ([Remove(Pod, "shop/p0")], 0, 2),
         ([Put(pod("new", node="n3")), Remove(Pod, "shop/new")], 0, 0),
     ],
@@ -137,3 +136,75 @@ def test_a_pod_changes_members_and_no_acl(labels):
     tables = changed_tables(compiler, Put(pod("new", node="n0", labels=labels)))
     assert tables == [("Logical_Switch", "ports"), ("Logical_Switch_Port", ""), ("Port_Group", "ports")]
     assert changed_tables(compiler, Put(pod("new", node="n0", labels={}))) == [("Port_Group", "ports")]
+
+
+@pytest.mark.parametrize(
+    ("labels", "derivations"),
+    [
+        # of no selection, though in the namespace of all policies: the demand, the port and the entry
+        ({"app": "other"}, 3),
+        # peers of every policy: its groups too
+        ({"app": "client"}, 4),
+        # isolated, so that its node's access is asked for as well
+        ({"app": "app3"}, 5),
+        # the same of a label set that is new, once: against the selection at app=app7 alone, and what is wanted of it
+        ({"app": "app7", "version": "2"}, 7),
+    ],
+)
+def test_a_pod_costs_what_policies_want_of_it(labels, derivations):
+    for count in (10, 2000):
+        compiler = with_policies(count)
+        compiler.apply(Put(pod("beside", node="n1", labels={"app": "client"})))
+        cost(compiler)
+        assert cost(compiler, Put(pod("new", node="n0", labels=labels)))[0] == derivations
+
+
+def spread(spaces, apps=10):
+    """So many namespaces, two of them of team a, each with pods of so many apps, and no policy."""
+    compiler = loaded(0)
+    some = [namespace(f"ns{number}", team="a" if number < 2 else "b") for number in range(spaces)]
+    compiler.apply(Replace(Namespace, {one.key: one for one in some}))
+    pods = [
+        pod(f"p{app}", namespace=one.name, node=f"n{(number + app) % 20}", labels={"app": f"app{app}"})
+        for number, one in enumerate(some)
+        for app in range(apps)
+    ]
+    compiler.apply(Replace(Pod, {one.key: one for one in pods}))
+    cost(compiler)
+    return compiler
+
+
+@pytest.mark.parametrize(
+    "peers",
+    [
+        PodPeers(selecting(app="app1"), namespaces=selecting(team="a")),
+        PodPeers(selecting(app="app1"), namespace="ns1"),
+        PodPeers((), namespace="ns1"),
+        PodPeers(selecting(app="nowhere"), namespaces=()),
+    ],
+)
+def test_a_selection_costs_the_label_sets_that_it_reaches(peers):
+    new = Put(policy("new", namespace="ns0", ingress=(allowing(peers),)))
+    assert cost(spread(10), new) == cost(spread(200), new)
+
+
+def test_a_selection_asks_no_label_set_that_lacks_its_label():
+    peers = PodPeers(selecting(app="app1"), namespaces=())
+    new = Put(policy("new", namespace="none", ingress=(allowing(peers),)))
+    assert cost(spread(10, apps=3), new) == cost(spread(10, apps=300), new)
+
+
+def test_a_namespace_relabelled_costs_the_pods_that_are_selected_by_it():
+    """One pod in and one out, of two apps of the namespace's that policies let in by team; whatever else there is."""
+
+    def relabelled(spaces, apps):
+        compiler = spread(spaces, apps)
+        for number, team in enumerate("ab"):
+            peers = PodPeers(selecting(app=f"app{number}"), namespaces=selecting(team=team))
+            compiler.apply(Put(policy(f"team-{team}", namespace="none", ingress=(allowing(peers),))))
+        cost(compiler)
+        return cost(compiler, Put(namespace("ns5", team="a")))
+
+    small, large = relabelled(10, 3), relabelled(100, 30)
+    assert small == large
+    assert small[1] == 2

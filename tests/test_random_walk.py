@@ -33,12 +33,13 @@ def any_input(dice):
     name = f"n{number}"
     v4, v6 = f"10.244.{number}.0/24", f"fd00:{number}::/64"
     some_pod = pod(
-        f"p{dice.randrange(6)}",
+        f"p{dice.randrange(4)}",
+        namespace=dice.choice(["shop", "shop", "ns1"]),
         node=dice.choice(["", name]),
         uid=dice.choice("12"),
         host_network=dice.random() < 0.1,
         finished=dice.random() < 0.1,
-        labels=dice.choice([{}, {"app": "web"}, {"app": "db"}]),
+        labels=dice.choice([{}, {"app": "web"}, {"app": "db"}, {"app": "db", "tier": "back"}]),
         ports=dice.choice([(), (("http", "TCP", 80),), (("http", "TCP", 8080), ("dns", "UDP", 53))]),
     )
     ips = [[f"10.244.{number}.{dice.randrange(3, 6)}"], [f"fd00:{number}::5"]]
@@ -65,6 +66,9 @@ def any_policy(dice):
     peers = [
         PodPeers(selecting(app="web"), namespace="shop"),
         PodPeers((), namespaces=selecting(team=dice.choice("ab"))),
+        PodPeers(selecting(app="db", tier="back"), namespaces=selecting(team=dice.choice("ab"))),
+        PodPeers((Requirement("app", "In", ("db", "web")),), namespaces=(Requirement("team", "NotIn", ("a",)),)),
+        PodPeers((Requirement("app", "NotIn", ("db",)),), namespaces=()),
         PodPeers((Requirement("app", "Exists"),), namespaces=()),
         Block("192.168.100.0/24", ("192.168.100.2/32",)),
     ]
@@ -86,6 +90,7 @@ def any_policy(dice):
 
     return policy(
         f"policy{dice.randrange(4)}",
+        namespace=dice.choice(["shop", "shop", "ns1"]),
         subject=dice.choice([(), selecting(app="web"), selecting(app="db")]),
         ingress=dice.choice([None, rules()]),
         egress=dice.choice([None, rules()]),

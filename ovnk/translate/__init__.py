@@ -16,9 +16,9 @@ AddressPool, Service, Node ───────────▶ pool_demands ─
 
 ClusterNetworkPolicy, AdminNetworkPolicy, … ─▶ PlacedRule ─▶ Share ─▶ cluster_policy_acls; Share ─▶ Selection … below
 
-NetworkPolicy ─▶ Selection ──────┐ ┌──▶ membership.groups ─────────────────┐
-      │   │                      ├─▶ Match ─▶ membership.members ──────────┤
-Pod ──┼───┼────▶ LabelSet ───────┘   └─▶ NamedPort ─▶ .named_group ────────┼──▶ northbound
+NetworkPolicy ─▶ Selection ─▶ Reach ─┐ ┌──▶ membership.groups ─────────────┐
+      │   │                          ├─▶ Match ─▶ Selected ─▶ .members ────┤
+Pod ──┼───┼────▶ LabelSet ───────────┘    └─▶ NamedPort ─▶ .named_group ───┼──▶ northbound
       │   ├────▶ NamedUse ─────────────────▲     ╰──▶ policies.rules ──────┤
       │   └────▶ Guarded ────────────────────▶ .default_deny, .node_access ┘
 """
@@ -43,17 +43,30 @@ from ovnk.northbound.facts import Fact, Member, Row
 from ovnk.translate import (
     cluster_policies,
     cluster_policy_acls,
+    matching,
     membership,
     nodes,
     pods,
     policies,
     pool_demands,
+    selectors,
     service_groups,
     service_notices,
     services,
 )
 from ovnk.translate.cluster_policy_values import ClusterWide, Height, PlacedRule, Share, Start
-from ovnk.translate.selection_values import Guarded, LabelSet, Match, NamedPort, NamedUse, NodeSelection, Selection
+from ovnk.translate.selection_values import (
+    Guarded,
+    LabelSet,
+    Match,
+    Matched,
+    NamedPort,
+    NamedUse,
+    NodeSelection,
+    Reach,
+    Selected,
+    Selection,
+)
 from ovnk.translate.values import CLUSTER, EVERYWHERE, Cluster, NodeSubnets, Place, Zone
 
 # Whatever may be put into the graph from outside.
@@ -91,8 +104,10 @@ class Outputs:
 def wire(graph: Graph) -> Outputs:
     """Make the tables and rules of the whole translation in `graph`."""
     demands = Desired("demands")
-    for kind in (Cluster, Namespace, Pod, PodAllocation):
-        graph.table(kind)
+    graph.table(Cluster)
+    graph.table(PodAllocation)
+    graph.table(Namespace, footholds=lambda one: selectors.labelled(one.labels))
+    graph.table(Pod, label_set=matching.label_set)
     graph.table(Node, **{EVERYWHERE: lambda _: (True,)})
     graph.table(NodeSubnets, **{EVERYWHERE: lambda _: (True,)})
     graph.derive(Node, nodes.demand, into=demands)
@@ -136,12 +151,20 @@ def _wire_services(graph: Graph, outputs: Outputs) -> None:
 
 def _wire_policies(graph: Graph, outputs: Outputs) -> None:
     graph.table(NetworkPolicy, isolated=policies.isolated)
-    graph.table(Selection, scope=lambda one: (one.scope,))
-    graph.table(LabelSet)
-    graph.table(Match, label_set=lambda one: (one.label_set,))
+    graph.table(Selection, namespaces=matching.namespace_footholds)
+    graph.table(Reach, footholds=matching.reach_footholds)
+    graph.table(LabelSet, footholds=matching.label_set_footholds)
+    graph.table(Match, label_set=lambda one: (one.label_set,), matched=lambda one: (Matched(one.label_set),))
+    graph.table(Matched)
+    graph.table(
+        Selected,
+        label_set=lambda one: (one.label_set,),
+        guarded=lambda one: (one.label_set,) if one.guarded else (),
+        named=lambda one: (one.label_set,) if one.uses else (),
+    )
     graph.table(NamedUse, selection=lambda one: (one.selection,))
     graph.table(NamedPort, use=lambda one: ((one.selection, one.protocol, one.port),))
-    graph.table(Guarded)
+    graph.table(Guarded, ingress=lambda one: (one.selection,) if one.direction == "ingress" else ())
     graph.table(ClusterWide)
     graph.table(PlacedRule, passing=cluster_policies.passing)
     graph.table(Height, **{EVERYWHERE: lambda _: (True,)})
@@ -152,13 +175,17 @@ def _wire_policies(graph: Graph, outputs: Outputs) -> None:
     graph.derive(NetworkPolicy, policies.named_uses, into=NamedUse)
     graph.derive(NetworkPolicy, policies.guarded, into=Guarded)
     _wire_cluster_policies(graph)
-    graph.derive(Pod, membership.label_set, into=LabelSet)
-    graph.derive(LabelSet, membership.matches, into=Match)
-    graph.derive(Pod, membership.named_ports, into=NamedPort)
+    graph.distinct(Pod, "label_set", into=LabelSet)
+    graph.derive(Selection, matching.reach, into=Reach)
+    graph.join((Selection, "namespaces"), (Namespace, "footholds"), matching.reach_by_labels, into=Reach)
+    graph.join((Reach, "footholds"), (LabelSet, "footholds"), matching.match, into=Match)
+    graph.distinct(Match, "matched", into=Matched)
+    graph.derive(Matched, matching.selected, into=Selected)
+    graph.join((Selected, "named"), (Pod, "label_set"), membership.named_ports, into=NamedPort)
     graph.derive(Selection, membership.groups, into=outputs.northbound)
     graph.derive(NamedPort, membership.named_group, into=outputs.northbound)
-    graph.derive(Pod, membership.members, into=outputs.northbound)
-    graph.derive(Pod, membership.node_access, into=outputs.northbound)
+    graph.join((Selected, "label_set"), (Pod, "label_set"), membership.members, into=outputs.northbound)
+    graph.join((Selected, "guarded"), (Pod, "label_set"), membership.node_access, into=outputs.northbound)
     graph.derive(Guarded, policies.default_deny, into=outputs.northbound)
     graph.derive(NetworkPolicy, policies.rules, into=outputs.northbound)
     graph.derive(NetworkPolicy, policies.meter, into=outputs.northbound)

@@ -1,10 +1,12 @@
 """Values between policies and pods: selections, label sets, and which of them match. All derived, none an input.
 
-    policy ──▶ Selection ─┐                       ┌──▶ members of port groups and address sets
-                          ├─▶ Match (selection ×  │
-    pod ─────▶ LabelSet ──┘          label set) ──┘
+    policy ──▶ Selection ──▶ Reach ──┐
+                   Namespace ──▲     ├──▶ Match ──▶ Matched ──▶ Selected ──┐
+    pod ──────▶ LabelSet ────────────┘                                     ├──▶ members of port groups, address sets
+      └────────────────────────────────────────────────────────────────────┘
 
-A pod's own work is the matches of its label set; a thousand pods of one Deployment share one label set.
+A pod's own work is what is wanted of its label set; a thousand pods of one Deployment share one label set. A selection
+and a label set meet only where the selection looks: in a namespace, at a label that it asks for.
 """
 
 from msgspec import Struct
@@ -13,7 +15,7 @@ from ovnk.kube.objects import Labels
 from ovnk.kube.policy_objects import PodPeers, Selector
 from ovnk.translate import selectors
 
-# The scope of selections that are not of one namespace.
+# The place of selections that are about every namespace.
 ANYWHERE = "*"
 
 
@@ -29,11 +31,6 @@ class Selection(Struct, frozen=True):
         where = peers.namespace or "{" + selectors.text(peers.namespaces or ()) + "}"
         return f"{where}: {selectors.text(peers.pods)}"
 
-    @property
-    def scope(self) -> str:
-        """The one namespace it is about, or ANYWHERE."""
-        return self.peers.namespace or ANYWHERE
-
 
 class NodeSelection(Struct, frozen=True):
     """Nodes that some cluster-wide policy is about as peers."""
@@ -46,31 +43,72 @@ class NodeSelection(Struct, frozen=True):
         return f"nodes: {selectors.text(self.nodes)}"
 
 
-class LabelSet(Struct, frozen=True):
-    """What selectors see of a pod: its namespace and labels."""
+class Reach(Struct, frozen=True):
+    """The selection (by key) is about pods of that namespace, or of ANYWHERE: those that `pods` matches."""
+
+    selection: str
+    place: str
+    pods: Selector
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What reaches where."""
+        return (self.selection, self.place)
+
+
+class LabelSet(Struct, frozen=True, cache_hash=True):
+    """What selectors see of pods: their namespace and labels."""
 
     namespace: str
     labels: Labels
 
     @property
-    def key(self) -> tuple[str, Labels]:
-        """Itself, as a tuple."""
-        return (self.namespace, self.labels)
+    def key(self) -> "LabelSet":
+        """Itself."""
+        return self
 
 
 class Match(Struct, frozen=True):
-    """The selection (by key) matches the label set (by key)."""
+    """The selection (by key) matches the label set."""
 
     selection: str
-    label_set: tuple[str, Labels]
+    label_set: LabelSet
 
     @property
-    def key(self) -> tuple[str, tuple[str, Labels]]:
+    def key(self) -> tuple[str, LabelSet]:
         """Both."""
         return (self.selection, self.label_set)
 
 
-class NamedUse(Struct, frozen=True):
+class Matched(Struct, frozen=True):
+    """A label set that some selection matches."""
+
+    label_set: LabelSet
+
+    @property
+    def key(self) -> "Matched":
+        """Itself."""
+        return self
+
+
+class Selected(Struct, frozen=True):
+    """What policies want of the pods of a label set: the selections that they are of, each by key.
+
+    `uses` are the ports that are asked for by name at them. Some policy decides about what reaches them if `guarded`.
+    """
+
+    label_set: LabelSet
+    selections: tuple[str, ...]
+    uses: tuple["NamedUse", ...]
+    guarded: bool
+
+    @property
+    def key(self) -> LabelSet:
+        """The label set."""
+        return self.label_set
+
+
+class NamedUse(Struct, frozen=True, order=True):
     """A policy asks for the port of that name at the pods of a selection."""
 
     selection: str

@@ -2,12 +2,34 @@
 
 from collections.abc import Mapping
 
+from ovnk.kube.objects import Labels
 from ovnk.kube.policy_objects import Requirement, Selector
+
+# A label (key, value) that is required; ANY where none is.
+Foothold = tuple[str, str]
+ANY: Foothold = ("", "")
 
 
 def matches(selector: Selector, labels: Mapping[str, str]) -> bool:
     """Whether all requirements hold for these labels; the empty selector matches everything."""
     return all(_holds(requirement, labels) for requirement in selector)
+
+
+def footholds(selector: Selector) -> list[Foothold]:
+    """Whatever the selector matches has one of these labels: those of its requirement of fewest values, or ANY.
+
+    An index of labels by `labelled` leads from here to all that may match, and little else.
+    """
+    required = [requirement for requirement in selector if requirement.operator == "In"]
+    if not required:
+        return [ANY]
+    best = min(required, key=lambda requirement: len(requirement.values))
+    return [(best.key, value) for value in best.values]
+
+
+def labelled(labels: Labels) -> tuple[Foothold, ...]:
+    """Every foothold by which a selector may reach what has these labels."""
+    return (ANY, *labels)
 
 
 def text(selector: Selector) -> str:
