@@ -9,7 +9,7 @@ from tests.system.services import Asking, cluster_ip, established, service
 pytestmark = pytest.mark.system
 
 # Answers as the built-in server does; after SIGTERM it goes on for so long, as a server that drains its clients.
-_SERVER = r"""
+DRAINING_SERVER = r"""
 import http.server, json, os, signal, socket, threading
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -31,7 +31,7 @@ def test_r03_a_rolling_update_under_load_fails_no_request(dual_stack: Lab, space
     """Every endpoint is another one at the end, and all of the requests meanwhile were answered."""
     lab = dual_stack
     probe = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
-    server = workloads.script("server", _SERVER, readinessProbe=probe, ports=[{"containerPort": 8080}])
+    server = workloads.script("server", DRAINING_SERVER, readinessProbe=probe, ports=[{"containerPort": 8080}])
     deployment = workloads.deployment("roll", 3, space)
     deployment["spec"]["template"]["spec"] = {"containers": [server], "terminationGracePeriodSeconds": 10}
     lab.apply([deployment, service("roll", space, {"app": "roll"}), workloads.server("client", "n1", space=space)])
