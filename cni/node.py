@@ -145,12 +145,17 @@ class NodeAgent:
             )
         if self._trouble:
             return self._trouble
-        port = self._vswitch.get(MANAGEMENT_INTERFACE)
-        if port is None or not port.installed:
+        if not self._has_flows:
             return (
                 f"ovn-controller has not connected {MANAGEMENT_INTERFACE} yet; is it running, and the southbound too?"
             )
         return ""
+
+    @property
+    def _has_flows(self) -> bool:
+        """Whether ovn-controller has connected ovnk0."""
+        port = self._vswitch.get(MANAGEMENT_INTERFACE)
+        return port is not None and port.installed
 
     async def pod_link(self) -> PodLink:
         """What every pod's link has alike, as soon as the node is set up for pods."""
@@ -218,7 +223,7 @@ class NodeAgent:
             chassis.Settle(
                 self._vswitch.api,
                 settings.external_ids(self._chassis, found, datapath),
-                settings.external_id_defaults(),
+                settings.external_id_defaults(self._has_flows),
                 self._chassis.bridge,
                 datapath,
                 management,

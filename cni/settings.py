@@ -137,13 +137,18 @@ def external_ids(chassis: Chassis, underlay: Underlay, datapath: str) -> dict[st
     }
 
 
-def external_id_defaults() -> dict[str, str]:
+def external_id_defaults(has_flows: bool) -> dict[str, str]:
     """Open_vSwitch external_ids that are set only where the operator has set none.
 
     With ovn-controller's own default of 5 s, a southbound server that is busy for longer is left, and the whole
     cluster reads everything anew.
+
+    By default ovn-controller takes all flows away when it starts, before it knows the new ones; given a while, it
+    replaces the old by the new at once, and its restart costs no packet (ovn-controller(8)). That while goes by at
+    each connection to ovs-vswitchd, so it is given once a node `has_flows` that are worth it, not at its first start.
     """
-    return {"ovn-remote-probe-interval": "60000"}
+    keep = {"ovn-ofctrl-wait-before-clear": "1000"} if has_flows else {}
+    return {"ovn-remote-probe-interval": "60000"} | keep
 
 
 def pod_mtu_bytes(chassis: Chassis, underlay: Underlay, spec: NodeNetworkSpec) -> int:

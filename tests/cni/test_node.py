@@ -184,6 +184,8 @@ def test_foreign_settings_stay(fresh):
 def test_agent_that_comes_back_writes_nothing(node):
     """Neither to OVSDB nor to the kernel, but for the rules: one transaction of nftables replaces them by the same."""
     ready(node)
+    # The last that is written when a node is set up: how its flows are kept.
+    world.until(lambda: "wait-before-clear" in node.vsctl("get", "Open_vSwitch", ".", "external_ids"), "all is written")
     netns = node.pod_namespace()
     _, result = node.call("ADD", "survivor", 3, netns=netns)
     database = (node.folder / "conf.db").read_bytes()

@@ -27,6 +27,11 @@ def test_pod_mtu_is_the_underlays_less_the_tunnel(encap_type, address, mtu_bytes
     assert settings.pod_mtu_bytes(chassis, Underlay("eth0", address, 1500), world.spec()) == mtu_bytes
 
 
+def test_ovn_controller_keeps_flows_at_its_start_once_there_are_some():
+    assert "ovn-ofctrl-wait-before-clear" not in settings.external_id_defaults(has_flows=False)
+    assert settings.external_id_defaults(has_flows=True)["ovn-ofctrl-wait-before-clear"] == "1000"
+
+
 def test_pod_mtu_is_the_operators_where_there_is_one():
     assert settings.pod_mtu_bytes(CHASSIS, UNDERLAY, world.spec(mtu_bytes=1300)) == 1300
 

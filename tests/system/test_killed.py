@@ -1,34 +1,22 @@
-"""Daemons killed with -9 under running pods: who leads, what stays connected, and that nothing leaks."""
+"""Daemons killed with -9 under running pods: who leads then, and that the pods stay connected meanwhile."""
 
-import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import pytest
 
-from ovnk.lab import control
 from tests.labs import Lab, running_lab
-from tests.system import northbound, probes, workloads
+from tests.system import northbound, pings, probes, workloads
 
 pytestmark = pytest.mark.system
-
-SEED = 20261125
-ROUNDS = 12
 
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     with running_lab(3, ["--controllers=2"]) as running:
         yield running
-
-
-def kill_for_good(lab: Lab, daemon: str) -> None:
-    """kill -9, without a restart; a frozen process cannot heed the SIGTERM that comes first."""
-    lab.kill(daemon, signal.SIGSTOP)
-    control.ask(lab.state.control_socket, do="hold", daemon=daemon)
-    lab.kill(daemon, signal.SIGKILL)
-    lab.wait_until(lambda: lab.daemons()[daemon]["process"] is None, f"{daemon} gone")
 
 
 def leader(lab: Lab) -> str:
@@ -53,7 +41,7 @@ def test_a_standby_writes_nothing_and_takes_over_when_the_leader_is_killed(lab: 
     assert metric(lab, standby, "ovnk_northbound_operations_total") == 0
     assert metric(lab, standby, "ovnk_nodenetwork_writes_total") == 0
 
-    kill_for_good(lab, first)
+    lab.kill_for_good(first)
     began = time.monotonic()
     lab.apply(workloads.server("after", "n1"))
     pods = lab.wait_ready(["default/after"])
@@ -67,24 +55,55 @@ def test_a_standby_writes_nothing_and_takes_over_when_the_leader_is_killed(lab: 
     lab.release(first)
 
 
-@pytest.mark.parametrize("daemon", ["n2/agent", "n2/ovn-controller", "n2/ovsdb-server", "n2/ovs-vswitchd"])
-def test_pods_stay_connected_when_a_daemon_of_their_node_is_killed(lab: Lab, daemon: str) -> None:
-    """A TCP connection that is open all the while goes on; ovs-vswitchd's end is the only one that packets feel."""
+@dataclass(frozen=True)
+class Connected:
+    """A pod on n1 and one on n2."""
+
+    left: str
+    right: str
+    address: str
+
+
+@pytest.fixture(scope="module")
+def connected(lab: Lab) -> Connected:
     lab.apply([workloads.server("left", "n1"), workloads.server("right", "n2")])
     pods = lab.wait_ready(["default/left", "default/right"])
-    address = workloads.addresses(pods["default/right"])[0]
-    client = lab.popen("default/left", workloads.PYTHON, "-uc", _TALK, address, str(workloads.PORT))
+    return Connected(*pods, workloads.addresses(pods["default/right"])[0])
+
+
+# Pings that may be lost, where any may. Without ovs-vswitchd there is no datapath: from its end until it runs again and
+# ovn-controller has given it all flows anew, 1 s of which is ovn-controller's pause (external_id_defaults in
+# cni/settings.py). Measured: 78 to 84 of 50 a second, that is 1.6 s.
+LOST_MAX = {"n2/ovs-vswitchd": 20 * pings.A_SECOND}
+
+
+@pytest.mark.parametrize(
+    "daemon",
+    ["controller", "northd", "northbound", "n2/agent", "n2/ovn-controller", "n2/ovsdb-server", "n2/ovs-vswitchd"],
+)
+def test_pods_stay_connected_when_a_daemon_is_killed(
+    lab: Lab, connected: Connected, record_property: Callable[[str, object], None], daemon: str
+) -> None:
+    """Pings lose nothing and an open TCP connection goes on, until a new pod shows that all daemons work again."""
+    victim = leader(lab) if daemon == "controller" else daemon
+    client = lab.popen(connected.left, workloads.PYTHON, "-uc", _TALK, connected.address, str(workloads.PORT))
     assert client.stdout is not None
     assert client.stdout.readline() == "connected\n"
     try:
-        lab.restart(daemon, signal.SIGKILL)
+        with pings.pinging(lab, connected.left, connected.address) as answered:
+            lab.restart(victim, signal.SIGKILL)
+            lab.apply(workloads.server("new", "n2"))
+            lab.wait_ready("default/new")
         for _ in range(30):
             assert client.stdout.readline() == "answered\n"
     finally:
         client.kill()
         client.wait()
-    own = {name: workloads.addresses(pod) for name, pod in pods.items()}
-    lab.wait_until(lambda: not probes.failed(probes.ask(lab, list(own), own)), "both to reach each other")
+        lab.delete("pod", "new")
+
+    record_property("pings lost", answered.lost)
+    print(f"{victim} killed: {answered.lost} pings lost, {pings.A_SECOND} a second")
+    assert answered.lost <= LOST_MAX.get(daemon, 0)
 
 
 _TALK = """
@@ -100,37 +119,3 @@ while True:
     print("answered")
     time.sleep(0.05)
 """
-
-
-def test_nothing_leaks_when_everything_is_killed_in_a_run_of_churn(lab: Lab) -> None:
-    chance = random.Random(SEED)
-    victims = ["controller", "controller-2", "northd", "northbound"]
-    victims += [f"{node}/{daemon}" for node in lab.nodes for daemon in ("agent", "ovn-controller")]
-    names = [f"churn-{number}" for number in range(24)]
-    wanted: set[str] = set()
-    for _ in range(ROUNDS):
-        if gone := chance.sample(sorted(wanted), len(wanted) // 3):
-            lab.kubectl("delete", "pods", "--ignore-not-found", "--wait=false", *gone)
-        there = {name.partition("/")[2] for name in lab.pods()}
-        new = chance.sample([name for name in names if name not in there], 4)
-        lab.apply([workloads.server(name, chance.choice(lab.nodes)) for name in new])
-        wanted = {name.partition("/")[2] for name in lab.pods() if name.startswith("default/churn")}
-        victim = chance.choice(victims)
-        if lab.daemons()[victim]["process"]:
-            lab.kill(victim)
-    for victim in victims:
-        lab.wait_until(lambda victim=victim: lab.daemons()[victim]["process"], f"{victim} up")
-    pods = lab.wait_ready(lab.pods().keys(), timeout=60)
-
-    addresses = [address for pod in pods.values() for address in workloads.addresses(pod)]
-    assert len(set(addresses)) == len(addresses)
-    cidrs = ["10.244.0.0/16"], ["10.96.0.0/16"]
-    lab.wait_until(lambda: northbound.actual(lab) == northbound.wanted(lab, *cidrs), "the northbound as it should be")
-    for node in lab.nodes:
-        living = {name for name, pod in pods.items() if pod["spec"]["nodeName"] == node} | {f"node:{node}"}
-        lab.wait_until(
-            lambda node=node, living=living: northbound.interface_ids(lab, node) == living,
-            f"{node}'s ports to be {living}",
-        )
-    targets = {name: workloads.addresses(pod) for name, pod in pods.items()}
-    lab.wait_until(lambda: not probes.failed(probes.ask(lab, targets, targets)), "everybody to reach everybody")

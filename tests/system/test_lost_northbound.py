@@ -5,14 +5,12 @@ the empty database before the controller has filled it again: it then deletes al
 controller is first: it tries again after some 10 ms, northd after a second.
 """
 
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from ovnk.lab import control, databases
+from ovnk.lab import databases
 from tests.labs import Lab, running_lab
 from tests.system import northbound, pings, probes, workloads
 
@@ -31,10 +29,7 @@ def lab() -> Iterator[Lab]:
 
 def lose(lab: Lab) -> None:
     """kill -9 of the server, its file replaced by an empty database, the server started again."""
-    lab.kill("northbound", signal.SIGSTOP)  # so that SIGTERM waits and SIGKILL is what ends it
-    control.ask(lab.state.control_socket, do="hold", daemon="northbound")
-    lab.kill("northbound", signal.SIGKILL)
-    lab.wait_until(lambda: lab.daemons()["northbound"]["process"] is None, "the northbound's server gone")
+    lab.kill_for_good("northbound")
     file = lab.state.folder / "databases" / "northbound.db"
     file.unlink()
     databases.create(file, databases.NORTHBOUND_SCHEMA)
@@ -48,23 +43,14 @@ def answers(lab: Lab) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-@contextmanager
-def frozen(lab: Lab, daemon: str) -> Iterator[None]:
-    lab.kill(daemon, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        lab.kill(daemon, signal.SIGCONT)
-
-
 def lose_while_northd_is_later(lab: Lab, before: dict[tuple[str, str], str]) -> None:
-    with frozen(lab, "northd"):
+    with lab.frozen("northd"):
         lose(lab)
         lab.wait_until(lambda: northbound.uuids(lab) == before, "the northbound as it was")
 
 
 def lose_while_the_controller_is_later(lab: Lab, before: dict[tuple[str, str], str]) -> None:
-    with frozen(lab, "controller"):
+    with lab.frozen("controller"):
         lose(lab)
         # northd makes the one row of NB_Global when it meets an empty database, and then deletes all logical flows.
         lab.wait_until(
