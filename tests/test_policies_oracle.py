@@ -31,6 +31,7 @@ def test_what_is_compiled_is_what_the_policies_say(found: tuple[bool, Any]) -> N
 
 def wire(question: Question, address: str) -> dict[str, Any]:
     """The packet as OVN sees it after load balancing: fields by name, predicates true."""
-    name, protocol = "ip6" if ":" in address else "ip4", question.protocol.lower()
+    version, protocol = 6 if ":" in address else 4, question.protocol.lower()
+    name, protocol = f"ip{version}", f"icmp{version}" if protocol == "icmp" else protocol
     found = {"ip": True, name: True, f"{name}.src": question.source.end.address, f"{name}.dst": address}
     return found | {protocol: True} | ({f"{protocol}.dst": question.target_port} if question.target_port else {})

@@ -9,6 +9,10 @@ from ovnk.translate import names
 # direction of the policy → (ACL direction, the subject's side of the packet, the peers' side)
 SIDES = {"ingress": ("to-lport", "outport", "src"), "egress": ("from-lport", "inport", "dst")}
 
+# What policies know by name, and what else is in use: IGMP, IP and IPv6 in IP, GRE, ESP, AH, OSPF, PIM, VRRP.
+POLICY_PROTOCOLS = ("SCTP", "TCP", "UDP")
+OTHER_PROTOCOLS = ("icmp4", "icmp6", "ip.proto == {2, 4, 41, 47, 50, 51, 89, 103, 112}")
+
 
 def subject(direction: str, *groups: str) -> str:
     """The packet is to (ingress) or from (egress) a port of one of the groups."""
@@ -45,9 +49,14 @@ def ports(wanted: Iterable[PolicyPort]) -> str:
     return " || ".join(parts)
 
 
-def beyond(protocols: Iterable[str]) -> str:
-    """None of these protocols: "!tcp && !udp"."""
-    return " && ".join(f"!{protocol.lower()}" for protocol in protocols)
+def beyond(protocols: Sequence[str]) -> str:
+    """Any protocol but these: "icmp4 || icmp6 || sctp || …"; "" where there are none to leave out.
+
+    OVN 23.03 says "Nominal predicate tcp may only be tested positively" to "!tcp", and makes no flow. So it is those
+    that are in use; any other, known by its number alone, is left to the tiers below.
+    """
+    left = [protocol.lower() for protocol in POLICY_PROTOCOLS if protocol not in protocols]
+    return " || ".join([*left, *OTHER_PROTOCOLS]) if protocols else ""
 
 
 def in_set(direction: str, family: int, address_set: str) -> str:

@@ -76,8 +76,8 @@ class Acls:
             assert rest[0] == ")"
             return value, rest[1:]
         name, rest = tokens[0], tokens[1:]
-        if name.startswith("!"):
-            return not packet.get(name[1:]), rest
+        # ovn-sb(5): a protocol is nominal, and so never negated.
+        assert not name.startswith("!"), f"{name} is not an expression of OVN's"
         if not rest or rest[0] not in ("==", ">=", "<="):
             return bool(packet.get(name)), rest
         operator, rest = rest[0], rest[1:]
