@@ -283,7 +283,7 @@ def test_two_hundred_pods_at_once_have_two_hundred_addresses():
 
 
 @pytest.mark.parametrize("seed", range(15))
-def test_any_walk_with_restarts_has_no_duplicate_and_changes_no_address(seed):
+def test_r23_any_walk_with_restarts_has_no_duplicate_and_changes_no_address(seed):
     """Events in any order, the process replaced at any moment: an address stays with its pod until the pod ends."""
     dice = random.Random(seed)
     networks = (Network("10.244.0.0/24", 28), Network("fd00::/120", 124))

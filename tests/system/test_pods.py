@@ -1,5 +1,6 @@
 """What a pod finds in its network: localhost, its own ports, one address a family, and neighbours it needs not know."""
 
+import ipaddress
 import json
 import re
 from collections.abc import Callable
@@ -137,6 +138,9 @@ def test_r17_kernel_cni_result_northbound_and_api_agree_on_one_address_a_family(
     assert kernel == api
     tries = dual_stack.exec(name, "cat", "/proc/net/fib_trie").stdout
     assert set(re.findall(r"-- (\S+)\s+/32 host LOCAL", tries)) == {"127.0.0.1", api[0]}
+    table = [line.split() for line in dual_stack.exec(name, "cat", "/proc/net/if_inet6").stdout.splitlines()]
+    of_eth0 = {ipaddress.ip_address(bytes.fromhex(row[0])) for row in table if row[5] == "eth0"}
+    assert {str(address) for address in of_eth0 if not address.is_link_local} == {api[1]}
     record: dict[str, Any] = json.loads((dual_stack.state.node("n3") / "pods" / f"{name}.json").read_text())
     assert [entry["address"].partition("/")[0] for entry in record["result"]["ips"]] == api
     port = northbound.row(dual_stack, "Logical_Switch_Port", name)

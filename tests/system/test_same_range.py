@@ -30,15 +30,14 @@ nft add chain ip docker postrouting '{{ type nat hook postrouting priority srcna
 nft add rule ip docker postrouting ip saddr 172.17.0.0/16 oifname != docker0 masquerade
 """
 GONE = "ip netns delete container; ip link delete docker0; nft delete table ip docker"
-# A plain TCPServer: an HTTPServer asks the DNS, which is not there, for its own name.
 SERVE = """
-import http.server, socketserver, sys
+import http.server, sys
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
         self.wfile.write(sys.argv[1].encode())
-server = socketserver.TCPServer(("", 8000), Handler)
+server = http.server.HTTPServer(("", 8000), Handler)
 print("serving")
 server.serve_forever()
 """
