@@ -9,6 +9,8 @@ import itertools
 import json
 import ssl
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
-from kubernetes.config import incluster_config
 from scripted_api import ScriptedApi, kubeconfig, scripted, serve, status
 
 from ovnk.errors import ConfigError
 from ovnk.kube import client as client_module
+from ovnk.kube import credentials
 from ovnk.kube.client import ApiError, Client, Lines
 
 
@@ -225,26 +227,58 @@ def test_exec_plugin_that_fails_is_an_error_not_an_anonymous_request(tmp_path: P
 def test_service_account_of_a_pod_and_its_token_rotated(
     tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "REFRESH_S", 0.0)
-    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
-    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.pem"))
+    monkeypatch.setattr(credentials, "SERVICE_ACCOUNT", tmp_path)
     (tmp_path / "token").write_text("one\n")
+    (tmp_path / "ca.crt").write_bytes(authority.pem)
 
     async def case() -> None:
         async with secure(tmp_path, authority) as api:
-            monkeypatch.setitem(incluster_config.os.environ, "KUBERNETES_SERVICE_HOST", "127.0.0.1")
-            monkeypatch.setitem(incluster_config.os.environ, "KUBERNETES_SERVICE_PORT", str(api.port))
+            monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+            monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(api.port))
             client = await Client.connect(None)
             await client.request("GET", "/")
             (tmp_path / "token").write_text("two\n")
-            api.answers = [status(401, "Unauthorized")]  # it need not wait for its minute to pass
+            api.answers = [status(401, "Unauthorized")]  # it need not wait until it would be read again
             with pytest.raises(ApiError):
                 await client.request("GET", "/")
             await client.request("GET", "/")
             await client.close()
-            assert [header["Authorization"] for header in api.headers] == ["bearer one", "bearer one", "bearer two"]
+            assert [header["Authorization"] for header in api.headers] == ["Bearer one", "Bearer one", "Bearer two"]
 
     run(case())
+
+
+def test_token_file_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "REFRESH_S", 0.0)
+
+    async def case() -> None:
+        api = ScriptedApi()
+        api.otherwise = fine
+        async with serve(api):
+            (tmp_path / "token").write_text("one")
+            file = kubeconfig(tmp_path, f"http://127.0.0.1:{api.port}", user={"tokenFile": "token"})
+            client = await Client.connect(file)
+            await client.request("GET", "/")
+            (tmp_path / "token").write_text("two")
+            await client.request("GET", "/")
+            (tmp_path / "token").unlink()
+            with pytest.raises(ApiError, match="the token cannot be read"):
+                await client.request("GET", "/")
+            await client.close()
+            assert [header["Authorization"] for header in api.headers] == ["Bearer one", "Bearer two"]
+
+    run(case())
+
+
+def test_certificates_and_tokens_are_read_without_the_official_package(tmp_path: Path) -> None:
+    """It would cost the controller and each node's agent 18 MB."""
+    file = kubeconfig(tmp_path, "http://127.0.0.1:1")
+    program = (
+        "import sys, pathlib; from ovnk.kube.credentials import Credentials; "
+        f"assert Credentials(pathlib.Path({str(file)!r})).authorization == 'Bearer secret'; "
+        "assert 'kubernetes' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_outside_of_a_cluster_without_kubeconfig_it_says_what_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
