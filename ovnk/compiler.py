@@ -12,6 +12,8 @@ then on it decides itself.
 
 from collections.abc import Iterable
 
+import msgspec
+
 from ovnk.address_pools import AddressPools, Answers
 from ovnk.allocation import Allocator, Network
 from ovnk.contract import NodeNetworkSpec, PodAllocation
@@ -28,6 +30,7 @@ class Compiler:
     def __init__(self, cluster: Cluster, networks: Iterable[Network], check: bool = False) -> None:
         self.graph = Graph(check)
         self.outputs = wire(self.graph)
+        self._cluster = cluster
         self.graph.tables[Cluster].put(CLUSTER, cluster)
         self._networks = tuple(networks)
         self._allocator: Allocator | None = None
@@ -53,6 +56,16 @@ class Compiler:
             table.remove(change.key)
         else:
             table.replace(change.values)
+
+    @property
+    def acl_tiers(self) -> bool:
+        """Whether policies are compiled for a northbound with tiers of ACLs."""
+        return self._cluster.acl_tiers
+
+    def have_acl_tiers(self, there: bool) -> None:
+        """Compile for a northbound with tiers of ACLs, or without. What was found out by looking is an input, too."""
+        self._cluster = msgspec.structs.replace(self._cluster, acl_tiers=there)
+        self.graph.tables[Cluster].put(CLUSTER, self._cluster)
 
     def lead(self, records: Iterable[NodeNetwork]) -> list[Notice]:
         """Decide from now on, beginning from `records`, which must be all NodeNetworks as they are."""

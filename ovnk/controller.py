@@ -23,6 +23,8 @@ from ovnk.kube.client import ApiError, Client
 from ovnk.kube.events import EventRecorder, Subject
 from ovnk.kube.lease import Lease
 from ovnk.kube.objects import Change, NodeNetwork, Notice, Put, Remove
+from ovnk.kube.policy_objects import Standing
+from ovnk.kube.policy_status import PolicyStatusWriter
 from ovnk.kube.pool_status import PoolWriter
 from ovnk.kube.status import NodeNetworkWriter, Write
 from ovnk.kube.watch import Informer
@@ -55,6 +57,7 @@ class Controller:
         self._events = EventRecorder(client, "ovnk-controller", identity)
         self._writer = NodeNetworkWriter(client, written=self._written, conflict=self._conflicted)
         self._pool_writer = PoolWriter(client)
+        self._policy_status = PolicyStatusWriter(client)
         self._publisher = Publisher(self._writer.submit)
         self._inbox: deque[Change] = deque()
         self._wake = asyncio.Event()
@@ -62,6 +65,9 @@ class Controller:
         self._informers = [
             Informer(client, resource, decoder, self._emit, invalid=self._complain)
             for resource, decoder in decode.KINDS.values()
+        ] + [
+            Informer(client, resource, decoder, self._emit, invalid=self._complain, optional=True)
+            for resource, decoder in decode.OPTIONAL_KINDS.values()
         ]
         # The NodeNetworks from which the lead was taken, until they have been compared with what is wanted.
         self._records: list[NodeNetwork] | None = None
@@ -88,6 +94,7 @@ class Controller:
                     self._events.run(),
                     self._writer.run(),
                     self._pool_writer.run(),
+                    self._policy_status.run(),
                     self._lease.run(self._lease_changed),
                     self._work(),
                 ):
@@ -174,6 +181,7 @@ class Controller:
             self._compiler.apply(change)
         if not self.synced:
             return False
+        self._look_at_schema()
         await self._lead_or_follow()
         while True:
             settled, notices = self._compiler.settle(SLICE_DERIVATIONS)
@@ -185,6 +193,12 @@ class Controller:
         self.metrics.synced.set(1)
         self.metrics.settle_seconds.observe(time.perf_counter() - began)
         return True
+
+    def _look_at_schema(self) -> None:
+        """Compile for what the northbound can do: it may have been converted while the connection was lost."""
+        if self._northbound.connected and self._northbound.acl_tiers != self._compiler.acl_tiers:
+            self._compiler.have_acl_tiers(self._northbound.acl_tiers)
+            log.info("tiers of ACLs", there=self._northbound.acl_tiers)
 
     async def _lead_or_follow(self) -> None:
         """Begin or cease to decide, as the lease says."""
@@ -199,6 +213,7 @@ class Controller:
         elif not self._lease.leads and self._compiler.leading:
             self._writer.clear()
             self._pool_writer.clear()
+            self._policy_status.clear()
             self._compiler.follow()
             await asyncio.to_thread(self._northbound.want_lock, False)
             log.info("following")
@@ -217,16 +232,18 @@ class Controller:
             self._tell([notice])
 
     def _publish(self) -> None:
-        wanted = self._compiler.outputs.node_networks
-        delta = wanted.take()
+        wanted, standings = self._compiler.outputs.node_networks, self._compiler.outputs.standings
+        delta, changed = wanted.take(), standings.take().added
         if not self._compiler.leading:
             return
         if self._records is not None:
             self._publisher.begin(wanted, self._records)
             self._records = None
+            changed = frozenset(standings)
         else:
             self._publisher.apply(delta)
         self._publisher.flush()
+        self._policy_status.submit(one for one in changed if isinstance(one, Standing))
         answers = self._compiler.take_answers()
         self._pool_writer.submit(answers.statuses, answers.pools)
 
@@ -236,6 +253,11 @@ class Controller:
         delta = wanted.take()
         if not self._compiler.leading or not self._northbound.has_lock:
             self._compared = False
+            return
+        if self._northbound.acl_tiers != self._compiler.acl_tiers:
+            # It has just been connected: what was compiled is for another.
+            self._compared = False
+            self._wake.set()
             return
         if self._compared and self._northbound.synced:
             if delta:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct, field
 
 from ovnk import contract
-from ovnk.kube import decode_policies, decode_pools, decode_services, wire
+from ovnk.kube import decode_cluster_policies, decode_policies, decode_pools, decode_services, wire
 from ovnk.kube.objects import KubeObject, Namespace, Node, NodeNetwork, Pod
 
 NAMESPACES = wire.Resource("/api/v1/namespaces", Namespace)
@@ -114,6 +114,22 @@ KINDS: dict[str, tuple[wire.Resource, Callable[[wire.Json], KubeObject]]] = {
     "EndpointSlice": (decode_services.ENDPOINT_SLICES, decode_services.endpoint_slice),
     "AddressPool": (decode_pools.ADDRESS_POOLS, decode_pools.address_pool),
     "NetworkPolicy": (decode_policies.NETWORK_POLICIES, decode_policies.network_policy),
+}
+
+# Kinds that a cluster serves or not: their CustomResourceDefinitions are nobody's duty.
+OPTIONAL_KINDS: dict[str, tuple[wire.Resource, Callable[[wire.Json], KubeObject]]] = {
+    "ClusterNetworkPolicy": (
+        decode_cluster_policies.CLUSTER_NETWORK_POLICIES,
+        decode_cluster_policies.cluster_network_policy,
+    ),
+    "AdminNetworkPolicy": (
+        decode_cluster_policies.ADMIN_NETWORK_POLICIES,
+        decode_cluster_policies.admin_network_policy,
+    ),
+    "BaselineAdminNetworkPolicy": (
+        decode_cluster_policies.BASELINE_ADMIN_NETWORK_POLICIES,
+        decode_cluster_policies.baseline_admin_network_policy,
+    ),
 }
 
 

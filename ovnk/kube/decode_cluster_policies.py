@@ -240,12 +240,8 @@ def _range(path: str, protocol: str, start: int | None, end: int | None) -> list
 
 def _numbers(path: str, first: int | None, last: int | None) -> tuple[int, int]:
     if first is None or last is None or not 1 <= first <= last <= PORT_MAX:
-        raise Wrong(
-            path,
-            f"{first} to {last} are no ports between 1 and {PORT_MAX}"
-            if first != last
-            else f"{first} is no port between 1 and {PORT_MAX}",
-        )
+        wanted = f"{first}" if first == last else f"{first} to {last}"
+        raise Wrong(path, f"{wanted} is not between 1 and {PORT_MAX}")
     return first, last
 
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from ovnk import contract
 from ovnk.errors import InvalidObject
-from ovnk.kube import pool_objects
+from ovnk.kube import decode_cluster_policies, pool_objects
 from ovnk.kube.client import MERGE_PATCH, ApiError, Client
 from ovnk.kube.objects import Key, KubeObject
 from ovnk.kube.outbox import Outbox
@@ -39,6 +39,9 @@ _API_VERSIONS = {
     pool_objects.KIND: f"{contract.GROUP}/{contract.VERSION}",
     "EndpointSlice": "discovery.k8s.io/v1",
     "NetworkPolicy": "networking.k8s.io/v1",
+    "ClusterNetworkPolicy": f"{decode_cluster_policies.GROUP}/v1alpha2",
+    "AdminNetworkPolicy": f"{decode_cluster_policies.GROUP}/v1alpha1",
+    "BaselineAdminNetworkPolicy": f"{decode_cluster_policies.GROUP}/v1alpha1",
 }
 
 

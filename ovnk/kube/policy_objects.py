@@ -112,6 +112,15 @@ class ClusterPolicy(Struct, frozen=True):
         return self.name
 
 
+class Standing(Struct, frozen=True):
+    """What there is to say of a cluster-wide policy: its `faults`, a sentence each, none where all is as written."""
+
+    kind: str
+    name: str
+    generation: int
+    faults: tuple[str, ...]
+
+
 class ClusterNetworkPolicy(ClusterPolicy, frozen=True):
     """policy.networking.k8s.io/v1alpha2."""
 

@@ -31,6 +31,8 @@ log = structlog.get_logger()
 WATCH_S = (60, 120)
 # A server that is silent so long after it should have ended the watch has stalled.
 GRACE_S = 15
+# How often a server that does not serve an optional kind is asked whether it does now.
+ABSENT_S = 5.0
 # A watch that lasted so long was a success though nothing happened in it.
 LASTING_S = 1.0
 BACKOFF_FIRST_S = 0.2
@@ -40,7 +42,8 @@ BACKOFF_MOST_S = 10.0
 class Informer:
     """Tells `emit` about the objects of `resource` that the selectors match; `run` does the work.
 
-    The first Replace makes the kind synced. `invalid` is called once for each object and each reason.
+    The first Replace makes the kind synced. `invalid` is called once for each object and each reason. An `optional`
+    kind that the server does not serve has no objects; its CustomResourceDefinition may come and go.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Informer:
         invalid: Callable[[InvalidObject], None] = lambda error: None,
         field_selector: str = "",
         label_selector: str = "",
+        optional: bool = False,
     ) -> None:
         self._client, self._resource, self._decode = client, resource, decoder
         self._emit, self._report = emit, invalid
@@ -61,6 +65,9 @@ class Informer:
         self._values: dict[Key, KubeObject] = {}
         self._invalid: dict[Key, InvalidObject] = {}
         self._version: str | None = None
+        self._optional = optional
+        # So many times in a row the server said that it does not serve the kind.
+        self._absences = 0
         self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_MOST_S)
         self.synced = False
         self.failure: ApiError | None = None
@@ -73,7 +80,8 @@ class Informer:
     async def run(self) -> None:
         """List and watch until cancelled. Whatever the server does is waited out; `failure` says what it is.
 
-        A kind that the server does not know (404: its CustomResourceDefinition is not there yet) is waited for too.
+        A kind that the server does not know (404: its CustomResourceDefinition is not there yet) is waited for too, and
+        an optional one counts as synced meanwhile.
         """
         while True:
             try:
@@ -86,6 +94,10 @@ class Informer:
             except ApiError as error:
                 if _outdated(error):
                     self._version = None
+                if self._optional and error.status == 404:
+                    self._absent()
+                    await asyncio.sleep(ABSENT_S)
+                    continue
                 self._failed(error)
             # Also after a watch that told something and then ended early: whatever the server does, we do not spin.
             await asyncio.sleep(self._backoff.next_s())
@@ -93,6 +105,7 @@ class Informer:
     async def _list(self) -> str:
         """All objects, told as one Replace (nothing if nothing differs); the version to watch from."""
         found = await listing.read(self._client, self._resource, self._decode, self._selectors)
+        self._absences = 0
         for error in found.invalid.values():
             self._complain(error)
         self._invalid = found.invalid
@@ -103,6 +116,17 @@ class Informer:
             self.synced = True
             self._emit(Replace(self._resource.kind, dict(self._values)))
         return found.version
+
+    def _absent(self) -> None:
+        """The kind is not served. What was there is believed to be gone when the server has said so twice."""
+        self._absences += 1
+        self._succeeded()
+        if self.synced and (not self._values or self._absences < 2):
+            return
+        log.info("this kind is not served", resource=self._resource.path)
+        self._values, self._invalid = {}, {}
+        self.synced = True
+        self._emit(Replace(self._resource.kind, {}))
 
     async def _watch(self, version: str) -> bool:
         """One WATCH from `version` to its end; whether it lasted, which is what counts as success.

@@ -14,6 +14,7 @@ from typing import Any
 from ovnk import cli
 from ovnk.kube import crds
 from ovnk.kube.client import ApiError, Client
+from ovnk.lab import policy_crds
 from ovnk.lab.plan import API_PORT, SOUTHBOUND_PORT, Plan
 from ovnk.lab.state import State
 
@@ -130,6 +131,7 @@ def _first_objects(plan: Plan, embedded: bool) -> list[tuple[str, dict[str, Any]
         found += _api_service(plan)
     definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     found += [(definitions, crds.manifest(definition)) for definition in crds.DEFINITIONS]
+    found += [(definitions, definition) for definition in policy_crds.DEFINITIONS]
     return found
 
 

@@ -131,6 +131,11 @@ class Northbound:
         return self._session.wire.present.absent
 
     @property
+    def acl_tiers(self) -> bool:
+        """Whether the server that is connected has tiers of ACLs (OVN 23.06)."""
+        return "tier" in self._session.wire.present.columns["ACL"]
+
+    @property
     def synced(self) -> bool:
         """Whether deltas suffice: reconciled since the connection was made, and no outcome unknown since."""
         link = self._session.link

@@ -97,6 +97,8 @@ class Outputs:
     notices: Desired
     # What Services ask of address pools, and what those have.
     pool_demands: Desired
+    # How cluster-wide policies stand, for their conditions.
+    standings: Desired
     # So many rules, the first that were made, yield the demands.
     demanding: int
 
@@ -114,7 +116,13 @@ def wire(graph: Graph) -> Outputs:
     graph.derive(Pod, pods.demand, into=demands)
     northbound = Desired("northbound", identity)
     outputs = Outputs(
-        northbound, demands, Desired("node networks"), Desired("notices"), Desired("pool demands"), len(graph.rules)
+        northbound=northbound,
+        demands=demands,
+        node_networks=Desired("node networks"),
+        notices=Desired("notices"),
+        pool_demands=Desired("pool demands"),
+        standings=Desired("standings"),
+        demanding=len(graph.rules),
     )
     graph.derive(Cluster, nodes.cluster_router, into=outputs.northbound)
     graph.derive(Node, nodes.switch, into=outputs.northbound)
@@ -195,6 +203,7 @@ def _wire_policies(graph: Graph, outputs: Outputs) -> None:
     graph.derive(Node, membership.node_members, into=outputs.northbound)
     graph.derive(Share, cluster_policy_acls.acls, into=outputs.northbound)
     graph.derive(ClusterWide, cluster_policies.complaint, into=outputs.notices)
+    graph.derive(ClusterWide, cluster_policies.standing, into=outputs.standings)
 
 
 def _wire_cluster_policies(graph: Graph) -> None:

@@ -16,8 +16,8 @@ import msgspec
 
 from ovnk.incremental.graph import View
 from ovnk.kube.objects import Notice
-from ovnk.kube.policy_objects import ClusterPolicy
-from ovnk.translate import precedence, residues
+from ovnk.kube.policy_objects import ClusterPolicy, Standing
+from ovnk.translate import policies, precedence, residues
 from ovnk.translate.cluster_policy_values import ClusterWide, Height, PlacedRule, Share, Start
 from ovnk.translate.selection_values import Guarded, NamedUse, NodeSelection, Selection
 from ovnk.translate.values import CLUSTER, EVERYWHERE, Cluster
@@ -136,11 +136,18 @@ def holders(share: Share) -> list[Selection]:
 
 def complaint(view: View, wide: ClusterWide) -> Iterator[Notice]:
     """What of the policy is not as it was written, or could not be read: an Event each."""
-    for message in faults(view, wide):
-        yield Notice(wide.kind, wide.policy.name, "Invalid", message, wide.policy.uid)
+    policy = wide.policy
+    for message in _faults(view, wide):
+        yield Notice(wide.kind, policy.name, "Invalid", message, policy.uid)
+    yield from policies.log_complaint(wide.kind, policy.name, policy.log, policy.uid)
 
 
-def faults(view: View, wide: ClusterWide) -> list[str]:
+def standing(view: View, wide: ClusterWide) -> Iterator[Standing]:
+    """The same as the policy's condition says it."""
+    yield Standing(wide.kind, wide.policy.name, wide.policy.generation, tuple(_faults(view, wide)))
+
+
+def _faults(view: View, wide: ClusterWide) -> list[str]:
     """What of the policy is not as it was written, or could not be read, a sentence each."""
     found = list(wide.policy.invalid)
     for share in sorted(view.by(Share, "policy", wide.key), key=lambda share: share.key):
