@@ -17,7 +17,7 @@ import msgspec
 from ovnk.address_pools import AddressPools, Answers
 from ovnk.allocation import Allocator, Network
 from ovnk.contract import NodeNetworkSpec, PodAllocation
-from ovnk.incremental.desired import Delta, Fact
+from ovnk.incremental.desired import Delta
 from ovnk.incremental.graph import Graph
 from ovnk.kube.objects import Change, NodeNetwork, Notice, Put, Remove
 from ovnk.translate import wire
@@ -37,6 +37,8 @@ class Compiler:
         self._pools = AddressPools()
         self._answers = Answers()
         self._records: dict[str, NodeNetwork] = {}
+        # Whether all that should be told has been told; since then it is what changes.
+        self._told_all = False
 
     @property
     def leading(self) -> bool:
@@ -77,9 +79,8 @@ class Compiler:
         self._pools = AddressPools()
         self.outputs.pool_demands.take()
         notices += self._answer_pools(Delta(added=frozenset(self.outputs.pool_demands)))
-        # Whoever led before has told some of them; the Events' writer counts repeats.
-        self.outputs.notices.take()
-        return [*notices, *_sorted(self.outputs.notices)]
+        self._told_all = False
+        return notices
 
     def follow(self) -> None:
         """Decide no longer; the NodeNetworks that somebody else writes are what counts."""
@@ -104,9 +105,18 @@ class Compiler:
                 asked = self.outputs.pool_demands.take()
                 if self.leading and asked:
                     notices += self._answer_pools(asked)
-                told = self.outputs.notices.take().added if self.leading else ()
-                return True, [*notices, *_sorted(told)]
+                return True, [*notices, *self._notices()]
         return False, notices
+
+    def _notices(self) -> list[Notice]:
+        """What is to be told now. Whoever led before has told some of it; the Events' writer counts repeats."""
+        added = self.outputs.notices.take().added
+        if not self.leading:
+            return []
+        told, self._told_all = (added if self._told_all else self.outputs.notices), True
+        return sorted(
+            (one for one in told if isinstance(one, Notice)), key=lambda one: (one.kind, one.key, one.message)
+        )
 
     def take_answers(self) -> Answers:
         """What address pools' answers say to be written, since it was last asked; its notices have been told."""
@@ -160,10 +170,6 @@ class Compiler:
                 allocations.remove(_key(gone))
         for key, allocation in new.items():
             allocations.put(key, allocation)
-
-
-def _sorted(notices: Iterable[Fact]) -> list[Notice]:
-    return sorted((one for one in notices if isinstance(one, Notice)), key=lambda one: (one.kind, one.key, one.message))
 
 
 def _key(allocation: PodAllocation) -> str:

@@ -67,7 +67,7 @@ from ovnk.translate.selection_values import (
     Selected,
     Selection,
 )
-from ovnk.translate.values import CLUSTER, EVERYWHERE, Cluster, NodeSubnets, Place, Zone
+from ovnk.translate.values import CLUSTER, EVERYWHERE, Cluster, NodeSubnets, Place, SubnetSize, Zone
 
 # Whatever may be put into the graph from outside.
 Input = (
@@ -111,7 +111,9 @@ def wire(graph: Graph) -> Outputs:
     graph.table(Namespace, footholds=lambda one: selectors.labelled(one.labels))
     graph.table(Pod, label_set=matching.label_set)
     graph.table(Node, **{EVERYWHERE: lambda _: (True,)})
-    graph.table(NodeSubnets, **{EVERYWHERE: lambda _: (True,)})
+    graph.table(
+        NodeSubnets, network=lambda one: tuple(part.cidr for part in one.ranges), **{EVERYWHERE: lambda _: (True,)}
+    )
     graph.derive(Node, nodes.demand, into=demands)
     graph.derive(Pod, pods.demand, into=demands)
     northbound = Desired("northbound", identity)
@@ -149,7 +151,9 @@ def _wire_services(graph: Graph, outputs: Outputs) -> None:
     graph.derive(Place, service_groups.switch, into=outputs.northbound)
     graph.derive(Service, services.load_balancer, into=outputs.northbound)
     graph.derive(Service, service_notices.overlap, into=outputs.notices)
-    graph.derive(EndpointSlice, service_notices.fqdn, into=outputs.notices)
+    graph.table(SubnetSize, **{EVERYWHERE: lambda _: (True,)})
+    graph.derive(NodeSubnets, service_notices.subnet_sizes, into=SubnetSize)
+    graph.derive(EndpointSlice, service_notices.endpoints, into=outputs.notices)
     graph.table(AddressPool, **{EVERYWHERE: lambda _: (True,)})
     graph.derive(AddressPool, pool_demands.offer, into=outputs.pool_demands)
     graph.derive(Service, pool_demands.demand, into=outputs.pool_demands)

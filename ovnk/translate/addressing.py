@@ -35,6 +35,11 @@ def family(address_or_cidr: str) -> int:
     return 6 if ":" in address_or_cidr else 4
 
 
+def within(address: str, length: int) -> str:
+    """The network of that prefix length that the address is in: "10.244.1.3", 24 → "10.244.1.0/24"."""
+    return str(ip_network(f"{address}/{length}", strict=False))
+
+
 def default_prefix(address_or_cidr: str) -> str:
     """The prefix that holds every address of that family."""
     return "::/0" if ":" in address_or_cidr else "0.0.0.0/0"

@@ -55,6 +55,18 @@ class Zone(Struct, frozen=True):
         return self.name
 
 
+class SubnetSize(Struct, frozen=True):
+    """A prefix length that some node's subnet has: what to cut an address to, to find the node whose it is."""
+
+    family: int
+    length: int
+
+    @property
+    def key(self) -> str:
+        """The size as text: "4/24"."""
+        return f"{self.family}/{self.length}"
+
+
 class NodeDemand(Struct, frozen=True):
     """A node asks for its subnets; `pod_cidrs` are those that Kubernetes gave it, if it did."""
 
