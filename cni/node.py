@@ -26,6 +26,7 @@ from cni.addresses import Allocations
 from cni.attach import Attacher
 from cni.bridge import Bridge
 from cni.nft import RulesetError
+from cni.openflow import FlowKeeper
 from cni.server import Server
 from cni.services import Services
 from cni.settings import Chassis, Management
@@ -123,6 +124,7 @@ class NodeAgent:
                 tasks.create_task(self._settle_always())
                 tasks.create_task(self._sweep_always())
                 tasks.create_task(self._serve_services())
+                tasks.create_task(FlowKeeper(self._places.ovs, self._chassis.bridge).run())
         finally:
             await self._server.stop()
             self._watch.close()

@@ -9,8 +9,8 @@ The vips are ClusterIPs alone. What comes to a node port, an external IP or a lo
 ClusterIP by the node's own nftables, where the node's NIC is; OVN balances it as it enters through ovnk0. Endpoints in
 the host's network and addresses outside the cluster are endpoints as any others here.
 
-Known weakness: sessionAffinity does not end with its time, and clients may be given another endpoint when the set of
-endpoints changes (_row says why).
+sessionAffinity is OVN's affinity_timeout (since 22.12), of a client on one switch, which is where a pod and a node are.
+Its flows drop the packet from which they learn; the node's agent puts that right (cni/affinity.py).
 
 One Service's change touches one Service's rows. Each vip is in exactly one row that a switch refers to. Linear in the
 endpoints of the Service and, where clients get different ones by node, in the nodes.
@@ -25,6 +25,9 @@ from ovnk.northbound.facts import Fact, Member, Ref, row
 from ovnk.translate import addressing, names
 from ovnk.translate.endpoints import Choice, Targets, choose
 from ovnk.translate.values import EVERYWHERE, Place, Zone
+
+# ovn-nb(5), Load_Balancer options:affinity_timeout; Kubernetes allows a day.
+_AFFINITY_S_MAX = 65535
 
 # vip → what a client gets there
 Vips = dict[str, Choice]
@@ -91,6 +94,8 @@ def _row(service: Service, protocol: str, key: str, vips: dict[str, Targets]) ->
         # A client that goes on sending from its port would stay with an endpoint that is gone. TCP is not flushed:
         # a connection may finish with an endpoint that is terminating, as with kube-proxy (pkg/proxy/conntrack).
         options["ct_flush"] = "true"
+    if service.affinity_s:
+        options["affinity_timeout"] = str(min(service.affinity_s, _AFFINITY_S_MAX))
     return row(
         "Load_Balancer",
         key,
@@ -100,8 +105,4 @@ def _row(service: Service, protocol: str, key: str, vips: dict[str, Targets]) ->
         protocol=protocol.lower(),
         vips={vip: ",".join(targets) for vip, targets in vips.items()},
         options=options,
-        # Not affinity_timeout: OVN drops the packet from which it learns (ls_in_lb_aff_learn has no next), and in the
-        # userspace datapath every further one of that connection too (23.03: a client's first connection never came
-        # about, UDP or TCP). So a client keeps its endpoint by its address, whatever the time.
-        selection_fields=["ip_dst", "ip_src"] if service.affinity_s else None,
     )
