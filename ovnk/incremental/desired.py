@@ -24,6 +24,9 @@ class Delta:
         return bool(self.added or self.removed)
 
 
+_UNCHANGED = Delta()
+
+
 @dataclass(frozen=True, slots=True)
 class Contradiction:
     """Derivations that yield different facts of one identity, a bug of ours: `kept` stands, `refused` do not."""
@@ -92,15 +95,17 @@ class Desired:
     def take(self) -> Delta:
         """What changed since it was last taken."""
         if not self._touched:
-            return Delta()
-        for identity in [
-            identity for identity, facts in self._contested.items() if not facts.isdisjoint(self._touched)
-        ]:
+            return _UNCHANGED
+        for identity in [one for one, facts in self._contested.items() if not facts.isdisjoint(self._touched)]:
             self._judge(identity)
         touched, self._touched = self._touched, {}
-        added = frozenset([fact for fact, stood in touched.items() if not stood and fact in self])
-        removed = frozenset([fact for fact, stood in touched.items() if stood and fact not in self])
-        return Delta(added, removed)
+        owners, refused = self._owners, self._refused
+        added: list[Fact] = []
+        removed: list[Fact] = []
+        for fact, stood in touched.items():
+            if stood != (fact in owners and fact not in refused):
+                (removed if stood else added).append(fact)
+        return Delta(frozenset(added), frozenset(removed))
 
     def contradictions(self) -> list[Contradiction]:
         """The identities of which more than one fact is yielded, as of the last take()."""
@@ -114,7 +119,7 @@ class Desired:
     def _yield(self, fact: Fact, owner: Owner) -> None:
         owners = self._owners.get(fact)
         if owners is None:
-            self._touch(fact)
+            self._touched.setdefault(fact, False)
             self._owners[fact] = owner
             identity = self.identity(fact)
             if identity is not None:
@@ -132,21 +137,17 @@ class Desired:
             owners.discard(owner)
             if owners:
                 return
-        self._touch(fact)
+        self._touched.setdefault(fact, fact not in self._refused)
         del self._owners[fact]
         identity = self.identity(fact)
         if identity is not None and identity not in self._contested:
             del self._about[identity]
 
-    def _touch(self, fact: Fact) -> None:
-        if fact not in self._touched:
-            self._touched[fact] = fact in self
-
     def _judge(self, identity: Hashable) -> None:
         """Decide which of the facts of one identity stands."""
         facts = self._contested[identity]
         for fact in facts:
-            self._touch(fact)
+            self._touched.setdefault(fact, fact in self)
         self._refused -= facts
         alive = sorted((fact for fact in facts if fact in self._owners), key=repr)
         if len(alive) > 1:

@@ -118,8 +118,8 @@ class Rule:
         if len(self.sources) == 1:
             value = self.sources[0][0].get(key)
             return None if value is None else (value,)
-        assert isinstance(key, tuple)
         (table, index), (other_table, other_index) = self.sources
+        assert isinstance(key, tuple)
         one, other = table.get(key[0]), other_table.get(key[1])
         if one is None or other is None:
             return None
@@ -141,8 +141,8 @@ class Graph:
         self.runs: Counter[str] = Counter()
         self._check = check
         self._derived: dict[type, Desired] = {}
-        self._dirty: list[dict[Key, None]] = []
-        self._lowest = 0
+        # By rank, what that rule has to be run on.
+        self._dirty: dict[int, dict[Key, None]] = {}
 
     def table(self, kind: type[V], **indexes: IndexOf[V]) -> Table[V]:
         """A new table of `kind`, filed by `indexes`. An input, unless something derives into it."""
@@ -187,18 +187,19 @@ class Graph:
         With `until` only the rules of a lower rank are run: those that were made first.
         """
         dirty = self._dirty
-        end = len(dirty) if until is None else until
-        while self._lowest < end:
-            waiting = dirty[self._lowest]
-            if not waiting:
-                self._lowest += 1
-                continue
+        while dirty:
+            rank = min(dirty)
+            if until is not None and rank >= until:
+                break
             if limit is not None:
                 if limit == 0:
                     return False
                 limit -= 1
+            waiting = dirty[rank]
             key, _ = waiting.popitem()
-            self._run(self.rules[self._lowest], key)
+            if not waiting:
+                del dirty[rank]
+            self._run(self.rules[rank], key)
         return True
 
     def derived(self, kind: type) -> Desired | None:
@@ -219,13 +220,14 @@ class Graph:
             into = self._derived.setdefault(into, Desired(into.__name__, lambda value: value.key))
         rank = len(self.rules)
         self.rules.append(Rule(rank, name, sources, function, into, derived))
-        self._dirty.append({})
         return rank
 
     def _mark(self, rank: int, key: Key) -> None:
-        self._dirty[rank][key] = None
-        if rank < self._lowest:
-            self._lowest = rank
+        waiting = self._dirty.get(rank)
+        if waiting is None:
+            self._dirty[rank] = {key: None}
+        else:
+            waiting[key] = None
 
     def _run(self, rule: Rule, key: Key) -> None:
         derivation = rule.derivations.get(key)
@@ -254,8 +256,10 @@ class Graph:
             _note_reads(derivation, reads)
         if new != old:
             derivation.yielded = new
-            before, after = frozenset(old), frozenset(new)
-            rule.into.update(derivation, after - before, before - after)
+            kept = frozenset(old).intersection(new)
+            rule.into.update(
+                derivation, [one for one in new if one not in kept], [one for one in old if one not in kept]
+            )
             if rule.derived is not None:
                 _apply(rule.into.take(), rule.derived)
         if reads or new:
