@@ -57,6 +57,7 @@ from ovnk.translate import (
 from ovnk.translate.cluster_policy_values import ClusterWide, Height, PlacedRule, Share, Start
 from ovnk.translate.selection_values import (
     Guarded,
+    GuardedNode,
     LabelSet,
     Match,
     Matched,
@@ -177,6 +178,7 @@ def _wire_policies(graph: Graph, outputs: Outputs) -> None:
     graph.table(NamedUse, selection=lambda one: (one.selection,))
     graph.table(NamedPort, use=lambda one: ((one.selection, one.protocol, one.port),))
     graph.table(Guarded, ingress=lambda one: (one.selection,) if one.direction == "ingress" else ())
+    graph.table(GuardedNode)
     graph.table(ClusterWide)
     graph.table(PlacedRule, passing=cluster_policies.passing)
     graph.table(Height, **{EVERYWHERE: lambda _: (True,)})
@@ -197,7 +199,8 @@ def _wire_policies(graph: Graph, outputs: Outputs) -> None:
     graph.derive(Selection, membership.groups, into=outputs.northbound)
     graph.derive(NamedPort, membership.named_group, into=outputs.northbound)
     graph.join((Selected, "label_set"), (Pod, "label_set"), membership.members, into=outputs.northbound)
-    graph.join((Selected, "guarded"), (Pod, "label_set"), membership.node_access, into=outputs.northbound)
+    graph.join((Selected, "guarded"), (Pod, "label_set"), membership.guarded_node, into=GuardedNode)
+    graph.derive(GuardedNode, membership.node_access, into=outputs.northbound)
     graph.derive(Guarded, policies.default_deny, into=outputs.northbound)
     graph.derive(NetworkPolicy, policies.rules, into=outputs.northbound)
     graph.derive(NetworkPolicy, policies.meter, into=outputs.northbound)

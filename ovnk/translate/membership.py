@@ -12,7 +12,7 @@ from ovnk.incremental.graph import View
 from ovnk.kube.objects import Node, Pod
 from ovnk.northbound.facts import Fact, Member, Ref, row
 from ovnk.translate import addressing, names, selectors
-from ovnk.translate.selection_values import NamedPort, NodeSelection, Selected, Selection
+from ovnk.translate.selection_values import GuardedNode, NamedPort, NodeSelection, Selected, Selection
 from ovnk.translate.values import CLUSTER, EVERYWHERE, Cluster, NodeSubnets
 
 
@@ -60,25 +60,29 @@ def named_ports(_view: View, selected: Selected, pod: Pod) -> Iterator[NamedPort
     yield from _named(selected, pod)
 
 
-def node_access(view: View, _selected: Selected, pod: Pod) -> Iterator[Fact]:
+def guarded_node(view: View, _selected: Selected, pod: Pod) -> Iterator[GuardedNode]:
+    """The pod's node, which has something to reach there."""
+    if not pod.host_network and _has_port(view, pod):
+        yield GuardedNode(pod.node)
+
+
+def node_access(view: View, guarded: GuardedNode) -> Iterator[Fact]:
     """The node a pod runs on always reaches it (its probes must), and so does the pod itself by way of a Service.
 
     An ACL on the node's switch, there while any pod of the node is guarded. What a hairpinned connection comes from is
     the Service's own address (ovn-nb(5), hairpin_snat_ip), which nobody else can send from.
     """
-    if pod.host_network or not _has_port(view, pod):
+    node, cluster = guarded.node, view.get(Cluster, CLUSTER)
+    if view.get(Node, node) is None or cluster is None:
         return
-    cluster = view.get(Cluster, CLUSTER)
-    if view.get(Node, pod.node) is None or cluster is None:
-        return
-    sources = [*_node_sources(view, pod.node), *cluster.service_cidrs]
+    sources = [*_node_sources(view, node), *cluster.service_cidrs]
     by_family = {family: [one for one in sources if addressing.family(one) == family] for family in (4, 6)}
     match = " || ".join(f"ip{family}.src == {{{', '.join(found)}}}" for family, found in by_family.items() if found)
-    key = names.node_access(pod.node)
+    key = names.node_access(node)
     yield row(
         "ACL",
         key,
-        names.owner("Node", pod.node),
+        names.owner("Node", node),
         "membership.node_access",
         direction="to-lport",
         priority=names.NODE_ACCESS_PRIORITY,
@@ -86,7 +90,7 @@ def node_access(view: View, _selected: Selected, pod: Pod) -> Iterator[Fact]:
         action="allow-related",
         log=False,
     )
-    yield Member("Logical_Switch", names.node_switch(pod.node), "acls", Ref("ACL", key))
+    yield Member("Logical_Switch", names.node_switch(node), "acls", Ref("ACL", key))
 
 
 def _node_sources(view: View, name: str) -> list[str]:

@@ -4,6 +4,7 @@ A row's key is also its name wherever the table has names, so that what `ovn-nbc
 Names of pods' and management ports are the contract with the node (ovnk.contract).
 """
 
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -161,5 +162,7 @@ def acl_name(policy: str, direction: str, rule: str) -> str:
     return full if len(full) <= ACL_NAME_MAX else f"{full[: ACL_NAME_MAX - 9]}~{_hashed(full)[:8]}"
 
 
+# Asked for each pod in each of its groups, and there are far fewer groups.
+@lru_cache(4096)
 def _hashed(text: str) -> str:
     return sha256(text.encode()).hexdigest()[:24]

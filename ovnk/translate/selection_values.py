@@ -154,3 +154,14 @@ class Guarded(Struct, frozen=True):
     def key(self) -> tuple[str, str, bool]:
         """All of it."""
         return (self.selection, self.direction, self.isolates)
+
+
+class GuardedNode(Struct, frozen=True):
+    """A node with pods about which some policy decides what reaches them."""
+
+    node: str
+
+    @property
+    def key(self) -> str:
+        """The node's name."""
+        return self.node
