@@ -4,8 +4,10 @@ A transaction that the database rejects is halved until the units that cannot be
 committed. Whoever needs a row of such a unit is held up with it. What is done about them is the caller's business.
 """
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from ovnk.errors import CommitError
 from ovnk.northbound.changes import Unit, operations
@@ -34,23 +36,27 @@ class Sent:
 _Try = tuple[list[Unit], list[dict[str, Json]]]
 
 
-def send(link: Link, todo: list[list[Unit]], refused: set[str]) -> Sent:
+def send(link: Link, todo: Iterable[list[Unit]], refused: set[str]) -> Sent:
     """Commits the chunks; `refused` are the UUIDs of rows that earlier calls could not insert.
 
-    Raises CommitError where the server takes nothing, or where it is not known what it took.
+    A chunk is asked for when there is room for it on the way, in the connection's thread: so the server works on some
+    while the next is being planned. Raises CommitError where the server takes nothing, or where it is not known what
+    it took.
     """
     sent = Sent()
     refused = set(refused)
-    while todo:
-        if refused:
-            todo = [chunk for chunk in (_unblocked(chunk, refused, sent) for chunk in todo) if chunk]
+    rest = iter(todo)
+    waiting = deque(islice(rest, 1))
+    while waiting:
         tries: list[_Try] = []
-        outcomes = iter(link.commit(_commands(link, _independent(todo), tries)))
+        held: list[list[Unit]] = []
+        free = _free(_following(waiting, rest), refused, sent)
+        outcomes = iter(link.commit(_commands(link, _independent(free, held), tries)))
         again: list[list[Unit]] = []
         for chunk, done in tries:
             if not done:
                 continue
-            outcome = next(outcomes, Outcome(Verdict.UNKNOWN, [], "the connection was closed"))
+            outcome = next(outcomes, _CLOSED)
             if outcome.verdict is Verdict.COMMITTED:
                 _count(done, outcome, sent)
             elif outcome.verdict is not Verdict.REJECTED:
@@ -60,8 +66,14 @@ def send(link: Link, todo: list[list[Unit]], refused: set[str]) -> Sent:
             else:
                 sent.rejected.append((chunk[0], outcome))
                 refused |= chunk[0].inserts()
-        todo = again + todo[len(tries) :]
+        if waiting and not tries:
+            raise failure(_CLOSED)
+        waiting.extendleft(reversed(again + held))
+        waiting.extend(islice(rest, 0 if waiting else 1))
     return sent
+
+
+_CLOSED = Outcome(Verdict.UNKNOWN, [], "the connection was closed")
 
 
 def failure(outcome: Outcome) -> CommitError:
@@ -78,8 +90,31 @@ def failure(outcome: Outcome) -> CommitError:
     )
 
 
-def _independent(todo: list[list[Unit]]) -> Iterator[list[Unit]]:
-    """The chunks up to the first that needs a row of one before it.
+def _following(waiting: deque[list[Unit]], rest: Iterator[list[Unit]]) -> Iterator[list[Unit]]:
+    while waiting:
+        yield waiting.popleft()
+    for chunk in rest:  # noqa: UP028  "yield from" would close `rest` with this generator; others go on with it
+        yield chunk
+
+
+def _free(todo: Iterator[list[Unit]], refused: set[str], sent: Sent) -> Iterator[list[Unit]]:
+    """The chunks without the units that need a refused row; those are held up, and whoever needs them in turn."""
+    for chunk in todo:
+        free = [unit for unit in chunk if not (refused and _is_blocked(unit, refused, sent))]
+        if free:
+            yield free
+
+
+def _is_blocked(unit: Unit, refused: set[str], sent: Sent) -> bool:
+    needed = next((uuid for uuid in unit.needs() if uuid in refused), "")
+    if needed:
+        sent.blocked.append((unit, needed))
+        refused |= unit.inserts()
+    return bool(needed)
+
+
+def _independent(todo: Iterator[list[Unit]], held: list[list[Unit]]) -> Iterator[list[Unit]]:
+    """The chunks up to the first that needs a row of one before it, which is `held`.
 
     That one has to wait for the outcome: an element in a row that was rejected is lost without an error, and a pod's
     port would come to be without its policies.
@@ -87,6 +122,7 @@ def _independent(todo: list[list[Unit]]) -> Iterator[list[Unit]]:
     inserted: set[str] = set()
     for chunk in todo:
         if inserted and any(uuid in inserted for unit in chunk for uuid in unit.needs()):
+            held.append(chunk)
             return
         yield chunk
         for unit in chunk:
@@ -94,26 +130,13 @@ def _independent(todo: list[list[Unit]]) -> Iterator[list[Unit]]:
 
 
 def _commands(link: Link, todo: Iterator[list[Unit]], tries: list[_Try]) -> Iterator[Operations]:
-    """The chunks as commands, encoded as they are asked for, while the server works on those before."""
+    """The chunks as commands, those left out that come to nothing."""
     for chunk in todo:
         done = operations(chunk)
         tries.append((chunk, done))
         if done:
             touched = {(change.place[0], change.uuid) for unit in chunk for change in unit.changes}
             yield Operations(link, done, touched)
-
-
-def _unblocked(chunk: list[Unit], refused: set[str], sent: Sent) -> list[Unit]:
-    """The chunk without the units that need a refused row; those are held up, and whoever needs them in turn."""
-    free = []
-    for unit in chunk:
-        needed = next((uuid for uuid in unit.needs() if uuid in refused), "")
-        if needed:
-            sent.blocked.append((unit, needed))
-            refused |= unit.inserts()
-        else:
-            free.append(unit)
-    return free
 
 
 def _count(done: list[dict[str, Json]], outcome: Outcome, sent: Sent) -> None:

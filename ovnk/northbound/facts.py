@@ -4,7 +4,6 @@ A fact is a value. Functions in translate/ yield facts; a row's UUID follows fro
 reference needs no look-up and a lost database is rebuilt identical.
 """
 
-from collections.abc import Mapping
 from uuid import UUID, uuid5
 
 from msgspec import Struct
@@ -74,7 +73,7 @@ Fact = Row | Member
 
 
 def row(table: str, key: str, owner: str, rule: str, **columns: object) -> Row:
-    """A Row from plain values: lists, tuples and sets become sets, mappings maps, None is left out."""
+    """A Row from plain values: lists, tuples and sets become sets, dicts maps, None is left out."""
     stated = sorted([(name, _value(given)) for name, given in columns.items() if given is not None])
     return Row(table, key, owner, rule, tuple(stated))
 
@@ -84,6 +83,6 @@ def _value(given: object) -> Value:
         return given
     if isinstance(given, (list, set, frozenset, tuple)):
         return tuple(sorted(given))
-    if isinstance(given, Mapping):
+    if isinstance(given, dict):
         return tuple(sorted(given.items()))
     raise TypeError(f"a column cannot hold {given!r}")

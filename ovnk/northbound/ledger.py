@@ -114,7 +114,7 @@ class Ledger:
     def _keeps(self, change: Change, refused: AbstractSet[str]) -> bool:
         if change.verb == "insert":
             return change.uuid not in self._orphans
-        if not isinstance(change, MemberChange) or change.verb != "add":
+        if change.verb != "add":
             return True
         for uuid in (change.uuid, change.refers):
             if uuid and uuid not in self.known and uuid not in refused:

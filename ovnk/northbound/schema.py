@@ -5,11 +5,11 @@ that what is desired and what a `select` brought can be compared with ==. Nothin
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from hashlib import sha1
-from operator import itemgetter
 from typing import Any
 
-from ovnk.northbound.facts import NAMESPACE, OWNER, RULE, Atom, Member, Ref, Row, Value
+from ovnk.northbound.facts import NAMESPACE, OWNER, RULE, Member, Ref, Row, Value
 from ovsdb_schemas.check import Present, everything
 from ovsdb_schemas.columns import Column
 from ovsdb_schemas.northbound import TABLES
@@ -35,8 +35,10 @@ class BadFact(ValueError):  # noqa: N818  it names the thing, as errors.Conflict
     """A fact that no northbound could hold: a bug of the function that yielded it."""
 
 
+# A part of a large delta has some 1,600 rows (changes.FACTS_A_PART), each wanted again by the elements about it.
+@lru_cache(4096)
 def uuid_text(table: str, key: str) -> str:
-    """str(facts.row_uuid(table, key)), as OVSDB writes it, in a quarter of the time: it is wanted six times a pod."""
+    """str(facts.row_uuid(table, key)), as OVSDB writes it, in a quarter of the time: it is wanted three times a pod."""
     digest = _NAMESPACE_DIGEST.copy()
     digest.update(f"{table}/{key}".encode())
     text = digest.hexdigest()
@@ -89,8 +91,9 @@ class Wire:
             else:
                 _column(row, name)
         if "external_ids" in encoders:
-            given = wire["external_ids"][1] if "external_ids" in wire else ()
-            wire["external_ids"] = ["map", sorted([*given, [OWNER, row.owner], [RULE, row.rule]])]
+            marks = [[OWNER, row.owner], [RULE, row.rule]]
+            given = wire.get("external_ids")
+            wire["external_ids"] = ["map", marks if given is None else sorted(given[1] + marks)]
         elif wire.get("name") != row.key:
             # Such a row is recognised after a restart by its UUID alone, which follows from its name.
             raise BadFact(f'{row.table} "{row.key}" ({row.rule}): its name must be its key, as it has no external_ids')
@@ -178,9 +181,9 @@ def _encoder(column: Column) -> Callable[[Value], Json]:
     def encode(value: Value) -> Json:
         if not isinstance(value, tuple):
             return atom(value)
+        if len(value) == 1:
+            return atom(value[0])
         encoded = [atom(element) for element in value]
-        if len(encoded) == 1:
-            return encoded[0]
         if encoded and column.one_at_most:
             raise ValueError(f"holds one value at most, not {len(encoded)}")
         encoded.sort()
@@ -193,10 +196,12 @@ def _map_encoder(column: Column) -> Callable[[Value], Json]:
     key, value = _atom_encoder(column.type), _atom_encoder(column.value)
 
     def encode(given: Value) -> Json:
-        if not isinstance(given, tuple) or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in given):
-            raise TypeError(f"is a map and cannot hold {given!r}")
-        pairs: tuple[tuple[Atom, Atom], ...] = given  # type: ignore[assignment]  # just checked
-        return ["map", sorted([[key(one), value(other)] for one, other in pairs], key=itemgetter(0))]
+        pairs = []
+        for pair in given if isinstance(given, tuple) else (given,):
+            if not isinstance(pair, tuple) or len(pair) != 2:
+                raise TypeError(f"is a map and cannot hold {given!r}")
+            pairs.append([key(pair[0]), value(pair[1])])
+        return ["map", pairs]
 
     return encode
 

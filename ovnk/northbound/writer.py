@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -75,7 +74,7 @@ class _Tally:
     operations: int = 0
     transactions: int = 0
     quarantined: dict[str, str] = field(default_factory=dict)
-    changes: list[Change] = field(default_factory=list)
+    deletes: list[Change] = field(default_factory=list)
 
 
 class Northbound:
@@ -251,43 +250,39 @@ class Northbound:
     def _commit(
         self, link: Link, planned: Iterable[Planned], began: float, held_back: int = 0, at_once: bool = False
     ) -> Commit:
-        """Commits the first part, then the others, each being sent while the next is being planned."""
+        """Commits the first part, then the others, each being planned while the server works on those before."""
         tally = _Tally()
         rest = iter(planned)
         try:
-            for part in islice(rest, 1):
-                ready = self._ready(part, tally)
-                self._conclude(ready, send(link, chunks(ready, at_once), self._quarantine.refused()), tally)
-            with ThreadPoolExecutor(1) as sender:
-                sending: tuple[list[Unit], Future[Sent]] | None = None
-                for part in rest:
-                    ready = self._ready(part, tally)
-                    if sending is not None:
-                        self._conclude(sending[0], sending[1].result(), tally)
-                    sending = ready, sender.submit(send, link, chunks(ready), self._quarantine.refused())
-                if sending is not None:
-                    self._conclude(sending[0], sending[1].result(), tally)
+            for some in (islice(rest, 1), rest):
+                ready: list[Unit] = []
+                sent = send(link, self._chunks(some, ready, tally, at_once), self._quarantine.refused())
+                self._conclude(ready, sent, tally)
         except CommitError:
             self._synced = None
             raise
-        self._look_after(link, tally.changes)
+        self._look_after(link, tally.deletes)
         if self._ledger.amiss:
             self._on_event()
         ms = (time.perf_counter() - began) * 1000
         return Commit(tally.rows, tally.operations, tally.transactions, ms, tally.quarantined, held_back)
 
-    def _ready(self, planned: Planned, tally: "_Tally") -> list[Unit]:
-        """The units to send; what concerns an owner in quarantine is left to be compared."""
-        tally.changes += planned.changes
-        tally.quarantined |= planned.bad
-        ready = []
-        for unit in units(self._ledger.placeable(planned.changes, self._quarantine.refused())):
-            if unit.name in self._quarantine:
-                self._ledger.rejected(unit)
-                self._ledger.amiss |= unit.places() | self._quarantine.places(unit.name)
-            else:
-                ready.append(unit)
-        return ready
+    def _chunks(
+        self, planned: Iterable[Planned], ready: list[Unit], tally: "_Tally", at_once: bool
+    ) -> Iterator[list[Unit]]:
+        """The transactions to send, and their units; what concerns an owner in quarantine is left to be compared."""
+        for part in planned:
+            tally.deletes += [change for change in part.changes if change.verb == "delete"]
+            tally.quarantined |= part.bad
+            free = []
+            for unit in units(self._ledger.placeable(part.changes, self._quarantine.refused())):
+                if unit.name in self._quarantine:
+                    self._ledger.rejected(unit)
+                    self._ledger.amiss |= unit.places() | self._quarantine.places(unit.name)
+                else:
+                    free.append(unit)
+            ready += free
+            yield from chunks(free, at_once)
 
     def _conclude(self, ready: list[Unit], sent: Sent, tally: "_Tally") -> None:
         """Writes into ledger and quarantine what became of the units."""
@@ -312,7 +307,7 @@ class Northbound:
             self._ledger.rejected(unit)
         return self._quarantine.put_away(rejected, sent.blocked)
 
-    def _look_after(self, link: Link, changes: list[Change]) -> None:
+    def _look_after(self, link: Link, deletes: list[Change]) -> None:
         """Compares the rows that went with those that were to go; what differs is amiss.
 
         A row of a non-root table goes when the last reference to it does. Functions withdraw or keep a row and its
@@ -322,8 +317,8 @@ class Northbound:
         self._ledger.look_at(went)
         stayed = {
             change.uuid: change.place
-            for change in changes
-            if change.verb == "delete" and change.uuid not in went and not TABLES[change.place[0]].root
+            for change in deletes
+            if change.uuid not in went and not TABLES[change.place[0]].root
         }
         selects = [
             {"op": "select", "table": table, "where": [[name, "includes", ["uuid", uuid]]], "columns": ["_uuid"]}
