@@ -134,13 +134,14 @@ def command(
 
 async def run(loaded: NodeSettings) -> None:
     """The agent, its watch and its HTTP side, until SIGTERM or SIGINT. Raises ConfigError."""
-    client = await Client.connect(Path(loaded.kubeconfig) if loaded.kubeconfig else None)
-    events = EventRecorder(client, "ovnk-node", loaded.node_name)
 
     def tell(notice: Notice) -> None:
         events.record(Subject(notice.kind, notice.key, notice.uid), notice.reason, notice.message)
 
+    # Before the client: what is wrong with the settings is to be said first.
     agent = NodeAgent(loaded.chassis, loaded.places, node_port_networks=loaded.node_port_networks, tell=tell)
+    client = await Client.connect(Path(loaded.kubeconfig) if loaded.kubeconfig else None)
+    events = EventRecorder(client, "ovnk-node", loaded.node_name)
     informer = Informer(
         client,
         decode.NODE_NETWORKS,
