@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from ovnk.cli import node as node_command
 from ovnk.errors import ConfigError
 from ovnk.kube.objects import NodeNetwork, Put, Remove, Replace
 from tests.cni import world
+from tests.program import ovnk
 
 CRD = Path(__file__).parents[2] / "deploy" / "crds" / "ovnk.io_nodenetworks.yaml"
 NODE_NETWORKS = "/apis/ovnk.io/v1/nodenetworks"
@@ -183,9 +183,7 @@ def test_signal_ends_it_with_exit_code_0_and_leaves_the_node_as_it_is(daemon, nu
     ],
 )
 def test_wrong_settings_are_one_line_and_exit_code_2(flags, said):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.cni.command", "node", *flags], capture_output=True, text=True, check=False
-    )
+    done = ovnk("node", *flags)
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -151,8 +151,9 @@ def test_a_join_runs_on_each_pair_and_on_no_other():
 def test_one_more_of_a_join_costs_its_own_pairs_alone():
     costs = []
     for size in (10, 1000):
-        houses = {str(i): House(str(i), "elm" if i < 3 else "oak") for i in range(size)}
-        people = {str(i): Person(str(i), "none", frozenset({"elm" if i < 3 else "oak"})) for i in range(size)}
+        streets = ["elm" if i < 3 else f"street {i}" for i in range(size)]
+        houses = {str(i): House(str(i), street) for i, street in enumerate(streets)}
+        people = {str(i): Person(str(i), "none", frozenset({street})) for i, street in enumerate(streets)}
         town = Town(check=False).load(people, houses)
         before = town.graph.runs["test_graph.could_move_to"]
         town.houses.put("new", House("new", "elm"))

@@ -201,10 +201,9 @@ def test_the_outside_sees_the_nodes_address_for_what_a_pod_sends_it(matrix: Matr
         )
 
 
-# No HTTPServer, which asks the DNS, which is not there, for its own name.
 _SAY_WHO_CALLS = """
-import http.server, socket, socketserver, sys
-class Server(socketserver.TCPServer):
+import http.server, socket, sys
+class Server(http.server.HTTPServer):
     address_family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
