@@ -95,7 +95,7 @@ def test_node_agents_may_read_what_their_rules_follow_from_and_no_pods() -> None
         resource for rule in role["rules"] if {"create", "patch"} & {*rule["verbs"]} for resource in rule["resources"]
     }
     assert writable == {"events"}
-    assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"get", "list", "watch", "create", "patch"}
+    assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"get", "list", "watch", "create"}
 
 
 def test_bindings_name_roles_and_accounts_that_are_there() -> None:
