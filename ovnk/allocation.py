@@ -303,6 +303,9 @@ class Allocator:
     def _hold(self, demand: PodDemand, ips: tuple[str, ...]) -> None:
         namespace, _, name = demand.key.partition("/")
         allocation = PodAllocation(namespace, name, demand.uid, ips, addressing.mac(ips[0]))
+        # Where it is known already, from a record, it is held once.
+        if (known := self._allocations.get(demand.key)) == allocation:
+            allocation = known
         self._held[demand.key] = (demand.node, allocation)
         self._allocations.put(demand.key, allocation)
 

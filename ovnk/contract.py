@@ -32,7 +32,7 @@ class SubnetRange(Struct, frozen=True, forbid_unknown_fields=False):
     gateway: str
 
 
-class PodAllocation(Struct, frozen=True):
+class PodAllocation(Struct, frozen=True, gc=False):
     """What one pod has on this node: plain addresses (one a family), a MAC, and the subnet they are of.
 
     It ends with the pod's UID: a pod of the same name with another UID is another pod.

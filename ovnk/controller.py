@@ -10,6 +10,7 @@ listed once, nor while another process leads: a standby keeps its graph warm.
 """
 
 import asyncio
+import gc
 import time
 from collections import deque
 
@@ -276,6 +277,8 @@ class Controller:
         self._held_back = commit.held_back
         self._first = bool(commit.held_back)
         self._report("northbound compared", commit)
+        # What is held now is held for long; the collector need not go through it again and again.
+        gc.freeze()
         # What came meanwhile has not woken us, if it came before the comparison was through.
         self._wake.set()
 

@@ -68,6 +68,9 @@ class Publisher:
                 self._pending[node] += 1
                 self._submit(Write(node, spec, version, entry.uid if entry is not None else ""))
                 writes += 1
+            elif record is not None and spec is not None:
+                # Equal, but of the allocations that the graph holds already: those of the record can go.
+                self._records[node] = NodeNetwork(node, spec, record.uid, record.resource_version)
         self._changed.clear()
         return writes
 

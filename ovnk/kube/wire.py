@@ -8,6 +8,7 @@ through an API server. Which kinds there are is said in decode.py.
 import ipaddress
 import re
 import sys
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -124,8 +125,13 @@ def namespace(kind: type, raw: Json, metadata: Metadata) -> str:
 
 
 def labels(given: dict[str, str] | None) -> Labels:
-    """Labels as sorted pairs of shared strings."""
-    return tuple(sorted((sys.intern(key), sys.intern(value)) for key, value in (given or {}).items()))
+    """Labels as sorted pairs; those of a Deployment's pods are one value."""
+    return _shared(tuple(sorted((given or {}).items())))
+
+
+@lru_cache(4096)
+def _shared(labels: Labels) -> Labels:
+    return tuple((sys.intern(key), sys.intern(value)) for key, value in labels)
 
 
 def family(address: str) -> int:

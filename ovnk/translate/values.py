@@ -74,7 +74,7 @@ class NodeDemand(Struct, frozen=True):
     pod_cidrs: tuple[str, ...]
 
 
-class PodDemand(Struct, frozen=True):
+class PodDemand(Struct, frozen=True, gc=False):
     """A pod asks for its addresses on its node. It ends with the pod, by UID.
 
     `running_with` are the addresses that its status shows: it has been set up with those, whatever was decided since.
@@ -98,7 +98,7 @@ class NodeEntry(Struct, frozen=True):
     mtu_bytes: int | None
 
 
-class PodEntry(Struct, frozen=True):
+class PodEntry(Struct, frozen=True, gc=False):
     """One pod of a NodeNetwork."""
 
     node: str
