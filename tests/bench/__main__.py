@@ -22,6 +22,7 @@ from tests.bench.running import Settings
 SECTIONS = {
     "engine": "one pod more in clusters of any size",
     "northbound": "from change to commit",
+    "services": "1,000 Services of ten endpoints; a change until it is served",
     "policies": "400 policies over 10,000 pods",
     "api": "pods created through an API server",
     "start": "a controller's start over a cluster in place",

@@ -37,9 +37,11 @@ class Section:
         """A figure for the record, without a mark."""
         return Figure(self.name, name, value, unit)
 
-    def below(self, name: str, value: float, unit: str, most: float) -> Figure:
+    def below(
+        self, name: str, value: float, unit: str, most: float, beside: str = "", bound: float | None = None
+    ) -> Figure:
         """A figure that must stay under `most`."""
-        return Figure(self.name, name, value, unit, mark=f"< {most:g} {unit}", met=value < most)
+        return Figure(self.name, name, value, unit, beside, bound, mark=f"< {most:g} {unit}", met=value < most)
 
     def times(
         self,

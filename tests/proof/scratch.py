@@ -38,6 +38,13 @@ class Scratch:
         assert not commit.quarantined, commit.quarantined
         _run("ovn-nbctl", f"--db={self._northbound.remote}", "--timeout=30", "--wait=sb", "sync")
 
+    def logical_flows(self) -> int:
+        """How many rows northd has made of what was held last; one for many switches counts once."""
+        (reply,) = self._southbound.transact(
+            {"op": "select", "table": "Logical_Flow", "where": [], "columns": ["_uuid"]}
+        )
+        return len(reply["rows"])
+
     @contextmanager
     def tracing(self, state: str, lookups: int) -> Iterator[Ask]:
         """ovn-trace over the flows as they are now: it reads them once.
@@ -47,14 +54,17 @@ class Scratch:
         """
         # The one before may still be on its way out, and would take its successor's files with it.
         name = f"trace{next(self._numbers)}"
-        pid, control = self._folder / f"{name}.pid", self._folder / f"{name}.ctl"
-        options = [f"--db={self._southbound.remote}", f"--pidfile={pid}", f"--unixctl={control}", "-vconsole:off"]
+        pid, control, log = (self._folder / f"{name}.{kind}" for kind in ("pid", "ctl", "log"))
+        options = [f"--db={self._southbound.remote}", f"--pidfile={pid}", f"--unixctl={control}"]
+        options += [f"--log-file={log}", "-vconsole:off", "-vsyslog:off"]
         _run("ovn-trace", *[f"--ct={state}"] * lookups, "--minimal", "--detach", "--no-chdir", *options)
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(30)
                 connection.connect(str(control))
                 yield lambda microflow: _asked(connection, microflow)
+            # A match that is no expression is a flow that is not there, and ovn-controller says so no louder.
+            assert "|WARN|" not in (said := log.read_text()), said
         finally:
             os.kill(int(pid.read_text()), signal.SIGTERM)
 
