@@ -19,9 +19,10 @@ from tests.oracle.random_clusters import clusters, compiled
 from tests.proof import microflows
 from tests.proof.scratch import Scratch, scratch
 
-pytestmark = pytest.mark.system
-
 CLUSTERS = int(os.environ.get("PROOF_CLUSTERS", "100"))
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(200 + CLUSTERS)]
+
 QUESTIONS_A_CLUSTER = 150
 # In the source's switch, and in the target's; twice as many with a Service.
 LOOKUPS_A_CONNECTION = 6
