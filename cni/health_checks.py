@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from cni.service_table import HERE, Here
+from cni.service_table import HERE, Here, family
 from ovnk.incremental.desired import Delta
 from ovnk.incremental.graph import View
 from ovnk.kube.objects import Notice
@@ -17,13 +17,21 @@ from ovnk.kube.service_objects import EndpointSlice, Service
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One health check port, whose it is, and how many ready endpoints its service has on this node."""
+    """One health check port, whose it is, and how many ready endpoints its service has on this node, by IP version."""
 
     port: int
     namespace: str
     name: str
     uid: str
-    endpoints: int
+    endpoints: tuple[tuple[int, int], ...]
+
+    def asked_at(self, version: int) -> int:
+        """The endpoints as told at an address of that version; at one that the service does not have, of the other.
+
+        A pod with addresses of both is one endpoint in each, and kube-proxy has a server for each.
+        """
+        counts = dict(self.endpoints)
+        return counts.get(version, max(counts.values(), default=0))
 
     @property
     def identity(self) -> int:
@@ -42,7 +50,9 @@ def check(view: View, service: Service) -> Iterator[Check]:
         for endpoint in one.endpoints
         if endpoint.ready and endpoint.node == here.node
     }
-    yield Check(service.health_check_node_port, service.namespace, service.name, service.uid, len(ready))
+    versions = sorted({family(address) for address in service.cluster_ips})
+    endpoints = tuple((version, sum(family(address) == version for address in ready)) for version in versions)
+    yield Check(service.health_check_node_port, service.namespace, service.name, service.uid, endpoints)
 
 
 class HealthChecks:
@@ -84,8 +94,9 @@ class HealthChecks:
             await runner.cleanup()
 
     async def _serve(self, port: int) -> None:
-        async def answer(_request: web.Request) -> web.Response:
-            return self._answer(self._checks[port])
+        async def answer(request: web.Request) -> web.Response:
+            own = request.transport.get_extra_info("sockname") if request.transport else ("",)
+            return self._answer(self._checks[port], family(own[0]))
 
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", answer)
@@ -100,17 +111,17 @@ class HealthChecks:
         self.failed.pop(port, None)
         self._runners[port] = runner
 
-    def _answer(self, one: Check) -> web.Response:
-        healthy = self._healthy()
+    def _answer(self, one: Check, version: int) -> web.Response:
+        healthy, endpoints = self._healthy(), one.asked_at(version)
         return web.json_response(
             {
                 "service": {"namespace": one.namespace, "name": one.name},
-                "localEndpoints": one.endpoints,
+                "localEndpoints": endpoints,
                 "serviceProxyHealthy": healthy,
             },
-            status=200 if one.endpoints and healthy else 503,
+            status=200 if endpoints and healthy else 503,
             headers={
                 "X-Content-Type-Options": "nosniff",
-                "X-Load-Balancing-Endpoint-Weight": str(one.endpoints),
+                "X-Load-Balancing-Endpoint-Weight": str(endpoints),
             },
         )

@@ -6,7 +6,12 @@ import socket
 import aiohttp
 
 from cni.health_checks import Check, HealthChecks
+from cni.service_table import HERE, Here
+from cni.services import wire
 from ovnk.incremental.desired import Delta
+from ovnk.incremental.graph import Graph
+from ovnk.kube.service_objects import Endpoint
+from tests.builders import endpoint_slice, service
 
 
 def free_port():
@@ -20,10 +25,31 @@ async def told(session, port):
         return answer.status, answer.headers["X-Load-Balancing-Endpoint-Weight"], await answer.json()
 
 
+def test_a_pod_with_two_addresses_is_one_endpoint():
+    given = service("web", "10.96.0.10", "fd00::10", external_local=True, health_check_node_port=30090)
+    slices = [
+        endpoint_slice(f"web-{address}", Endpoint(address, node="node-1")) for address in ("10.244.1.3", "fd00::3")
+    ]
+    (check,) = compiled(given, *slices)
+    assert (check.asked_at(4), check.asked_at(6)) == (1, 1)
+    (single,) = compiled(service(external_local=True, health_check_node_port=30090), *slices)
+    assert (single.asked_at(4), single.asked_at(6)) == (1, 1)
+
+
+def compiled(*values):
+    graph = Graph(check=True)
+    checks = wire(graph).checks
+    graph.tables[Here].put(HERE, Here("node-1", ("10.244.0.0/16",), ("10.96.0.0/16",)))
+    for value in values:
+        graph.tables[type(value)].put(value.key, value)
+    graph.settle()
+    return list(checks)
+
+
 def test_answers_as_kube_proxy_does():
     async def run():
         port = free_port()
-        some, none = Check(port, "shop", "web", "u", 2), Check(port, "shop", "web", "u", 0)
+        some, none = (Check(port, "shop", "web", "u", ((4, count), (6, 7))) for count in (2, 0))
         checks = HealthChecks(lambda: True)
         await checks.apply(Delta(frozenset({some})))
         async with aiohttp.ClientSession() as session:
@@ -46,7 +72,7 @@ def test_port_of_another_process_is_left_to_it_told_and_tried_again():
         checks = HealthChecks(lambda: True)
         with socket.create_server(("", 0)) as other:
             port = other.getsockname()[1]
-            await checks.apply(Delta(frozenset({Check(port, "shop", "web", "u", 1)})))
+            await checks.apply(Delta(frozenset({Check(port, "shop", "web", "u", ((4, 1),))})))
             (notice,) = checks.notices("n1")
         await checks.apply(Delta())
         async with aiohttp.ClientSession() as session:

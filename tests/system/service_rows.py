@@ -86,14 +86,13 @@ ROWS = {
         {f"{SPACE}/host-3": "n3"},
         app="host",
         type="NodePort",
-        ports=_ports("TCP", target=HOST_PORT),
+        ports=_ports("TCP", "UDP", target=HOST_PORT),
     ),
     "beyond": row((IP, *PORTS), {"outside": ""}, app="", type="NodePort"),
 }
 # Whom endpoints in a node's own network, or beyond the cluster, see is up to nodes' routing.
 OWN_ROUTING = ("hosted", "beyond")
-# A UDP server in a node's network that listens on a wildcard address answers from whatever address the kernel takes.
-PROTOCOLS = {name: ("TCP",) if name == "hosted" else ("TCP", "UDP") for name in ROWS}
+PROTOCOLS = dict.fromkeys(ROWS, ("TCP", "UDP"))
 # Kinds of Service for which nothing is balanced.
 UNBALANCED = ("headless", "alias")
 

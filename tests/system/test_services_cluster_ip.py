@@ -86,10 +86,11 @@ def test_r03_every_client_reaches_every_endpoint(shop: Shop, place: str, version
         assert seen == {workloads.of_family(asker, version)}
 
 
+@pytest.mark.parametrize("protocol", ["TCP", "UDP"])
 @pytest.mark.parametrize("version", [4, 6])
-def test_r03_an_endpoint_on_a_node_is_reached(shop: Shop, version: int) -> None:
+def test_r03_an_endpoint_on_a_node_is_reached(shop: Shop, version: int, protocol: str) -> None:
     for place in (f"{SPACE}/client", f"{SPACE}/web-n2", "node/n3"):
-        answers = ask(shop.lab, place, shop.ip("host", version), times=3)
+        answers = ask(shop.lab, place, shop.ip("host", version), protocol, times=3)
         assert {answer.pod for answer in answers} == {f"{SPACE}/host"}, answers
 
 

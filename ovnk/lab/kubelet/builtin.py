@@ -117,11 +117,14 @@ class _Echo(asyncio.DatagramProtocol):
 
 
 def open_sockets(ports: Sequence[tuple[str, int]]) -> list[socket.socket]:
-    """Sockets for these ("TCP" or "UDP", number), in the calling thread's network namespace; both IP families."""
+    """Sockets for these ("TCP" or "UDP", number), in the calling thread's network namespace; both IP families.
+
+    One for each: a container names a port several times where it has several host addresses.
+    """
     opened: list[socket.socket] = []
     kinds = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}
     try:
-        for protocol, port in ports:
+        for protocol, port in dict.fromkeys(ports):
             if protocol not in kinds:
                 continue
             endpoint = socket.socket(socket.AF_INET6, kinds[protocol])
