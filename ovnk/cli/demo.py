@@ -12,14 +12,18 @@ import typer
 from rich.console import Console
 
 from ovnk.errors import LabError
-from ovnk.lab import kubectl, matrix, plan, running, state, topology
+from ovnk.lab import fronts, kubectl, matrix, plan, running, state, topology
 
 MANIFEST = Path(__file__).parents[1] / "lab" / "demo.yaml"
+SERVICE = MANIFEST.with_name("demo_service.yaml")
 POLICY = MANIFEST.with_name("demo_policy.yaml")
 READY_S_MAX = 60
 ENFORCED_S_MAX = 20
+# Where the Service is asked: from a pod, from a node, and twice from outside.
+FRONTS_ASKED = 4
 
-say = Console()
+# ":100:" in an address is no emoji.
+say = Console(emoji=False)
 
 
 def command(
@@ -30,7 +34,8 @@ def command(
 ) -> None:
     """Boot a lab, start pods on all its nodes, show topology and connectivity, and take it down.
 
-    The exit code is 0 when every pod reached every pod with its own address, and every node did.
+    The exit code is 0 when every pod reached every pod with its own address, every node did, a Service was reached from
+    a pod, a node and outside, and a policy was enforced.
     """
     wanted = plan.Plan(name, plan.node_names(nodes), plan.Encapsulation.GENEVE, ip_family, plan.datapath(), None, None)
     began = time.monotonic()
@@ -77,7 +82,41 @@ def _show(lab: state.State) -> bool:
     cells = [answer for row in answers.values() for answer in row]
     good = sum(answer.good for answer in cells)
     say.print(f"\n{good} of {len(cells)} answered, each pod seeing the asker's own address: no NAT\n")
-    return good == len(cells) and _show_policy(lab, pods, run)
+    return good == len(cells) and _show_service(lab, pods, run) and _show_policy(lab, pods, run)
+
+
+def _show_service(lab: state.State, pods: Sequence[dict[str, Any]], run: matrix.Run) -> bool:
+    """Apply a Service and show who answers from a pod, a node and outside; whether all its pods did everywhere."""
+    _kubectl(lab, "apply", f"--filename={SERVICE}")
+    deadline = time.monotonic() + ENFORCED_S_MAX
+    with say.status("a Service arrives"):
+        while True:
+            asked = _fronts(lab, pods, run)
+            answers = fronts.measure(asked, run)
+            good = len(answers) == FRONTS_ASKED and all(len(heard.pods) == 3 for heard in answers.values())
+            if good or time.monotonic() > deadline:
+                break
+    say.print(fronts.table("Service shop/web, three pods behind it", answers))
+    say.print()
+    return good
+
+
+def _fronts(lab: state.State, pods: Sequence[dict[str, Any]], run: matrix.Run) -> list[fronts.Front]:
+    """Where the Service is asked: who is outside has a way to the pool's address by the first node."""
+    found = json.loads(_kubectl(lab, "get", "service", "web", "--namespace=shop", "--output=json"))
+    node = json.loads(_kubectl(lab, "get", "nodes", "--output=json"))["items"][0]
+    own = next(one["address"] for one in node["status"]["addresses"] if one["type"] == "InternalIP")
+    pod = next(_name(pod) for pod in pods if pod["metadata"]["namespace"] == "data")
+    ip, port = found["spec"]["clusterIP"], found["spec"]["ports"][0]
+    asked = [
+        fronts.Front(pod, "ClusterIP", ip, port["port"]),
+        fronts.Front(f"node/{node['metadata']['name']}", "ClusterIP", ip, port["port"]),
+        fronts.Front("outside", "node port", own, port["nodePort"]),
+    ]
+    for one in found["status"].get("loadBalancer", {}).get("ingress", ()):
+        run("outside", ["ip", "route", "replace", one["ip"], "via", own])
+        asked.append(fronts.Front("outside", "external IP", one["ip"], port["port"]))
+    return asked
 
 
 def _show_policy(lab: state.State, pods: Sequence[dict[str, Any]], run: matrix.Run) -> bool:
