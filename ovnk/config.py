@@ -4,6 +4,7 @@ A daemon states its settings as a msgspec Struct; this module fills one and says
 wrong. It knows no daemon and no setting by name.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,8 +56,9 @@ def load(
         )
     try:
         return kind(**values)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"[{section}]: {error}") from error
+    except ConfigError as error:
+        named = [origin[field] for field in origin if re.search(rf"\b{field.replace('_', '[-_]')}\b", str(error))]
+        raise ConfigError(f"{error} (given by {', '.join(named)})" if named else str(error)) from error
 
 
 def _from_file(section: str, file: Path | None) -> dict[str, object]:
@@ -68,6 +70,8 @@ def _from_file(section: str, file: Path | None) -> dict[str, object]:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: is not TOML: {error}") from error
+    if document and section not in document:
+        raise ConfigError(f"{file}: has no table [{section}]; its tables: {', '.join(sorted(document))}")
     table = document.get(section, {})
     if not isinstance(table, dict):
         raise ConfigError(f"{file}: {section} must be a table, written [{section}]")

@@ -13,6 +13,7 @@ import asyncio
 import gc
 import time
 from collections import deque
+from functools import partial
 
 import structlog
 
@@ -63,13 +64,11 @@ class Controller:
         self._inbox: deque[Change] = deque()
         self._wake = asyncio.Event()
         self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_MOST_S)
-        self._informers = [
-            Informer(client, resource, decoder, self._emit, invalid=self._complain)
-            for resource, decoder in decode.KINDS.values()
-        ] + [
-            Informer(client, resource, decoder, self._emit, invalid=self._complain, optional=True)
-            for resource, decoder in decode.OPTIONAL_KINDS.values()
-        ]
+        self._informers = {
+            kind: Informer(client, resource, decoder, self._emit, invalid=self._complain, optional=optional)
+            for kinds, optional in ((decode.KINDS, False), (decode.OPTIONAL_KINDS, True))
+            for kind, (resource, decoder) in kinds.items()
+        }
         # The NodeNetworks from which the lead was taken, until they have been compared with what is wanted.
         self._records: list[NodeNetwork] | None = None
         # Whether deltas suffice; and whether no comparison was through yet, so that it may be somebody else's database.
@@ -77,6 +76,12 @@ class Controller:
         self._first = True
         self._held_back = 0
         self._failing: set[tuple[str, object]] = set()
+        # What the last turn could not write, and what was last said of the northbound.
+        self._refusal = ""
+        self._trouble = northbound.trouble
+        self.metrics.degraded.set_function(lambda: len(self.degraded()))
+        for kind, informer in self._informers.items():
+            self.metrics.invalid.labels(kind).set_function(partial(_count_invalid, informer))
 
     async def run(self) -> None:
         """Watch, decide and write until cancelled; then give the lease and the database's lock back."""
@@ -89,7 +94,7 @@ class Controller:
         self._northbound.start(database_changed)
         try:
             async with asyncio.TaskGroup() as tasks:
-                for informer in self._informers:
+                for informer in self._informers.values():
                     tasks.create_task(informer.run())
                 for part in (
                     self._events.run(),
@@ -106,7 +111,15 @@ class Controller:
     @property
     def synced(self) -> bool:
         """Whether every kind has been listed once."""
-        return all(informer.synced for informer in self._informers)
+        return all(informer.synced for informer in self._informers.values())
+
+    def why_not_ready(self) -> str:
+        """What keeps this process from deciding and writing, were it to lead; "" when nothing does."""
+        waiting = [kind for kind, one in self._informers.items() if not one.synced]
+        if waiting:
+            failures = [str(informer.failure) for informer in self._informers.values() if informer.failure]
+            return f"not listed yet: {', '.join(waiting)}{'; ' if failures else ''}{'; '.join(failures)}"
+        return "" if self._northbound.connected else self._northbound.trouble
 
     def degraded(self) -> list[str]:
         """What is not as it should be, a sentence each; empty when all is well."""
@@ -126,9 +139,10 @@ class Controller:
                 f"{self._held_back} deletions are held back: the first comparison would delete more than "
                 f"first_delete_share {self._settings.first_delete_share} of the rows; is this the right northbound?"
             )
-        found += [str(informer.failure) for informer in self._informers if informer.failure]
-        found += [self._northbound.trouble] if self._northbound.trouble else []
-        return found
+        found += [str(informer.failure) for informer in self._informers.values() if informer.failure]
+        found += [f"NodeNetworks cannot be written: {self._writer.failure}"] if self._writer.failure else []
+        found += [self._lease.trouble, self._northbound.trouble, self._refusal]
+        return [one for one in dict.fromkeys(found) if one]
 
     # -- what wakes the loop
 
@@ -160,18 +174,27 @@ class Controller:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            self._report_trouble()
             try:
                 if await self._settle():
                     self._publish()
                     await self._commit()
-                self._backoff.reset()
+                self._succeeded()
                 if self._inbox:
                     await asyncio.sleep(BUSY_PAUSE_S)
             except (ApiError, CommitError) as error:
                 # What is wanted is known, so nothing is lost: the next turn begins from there.
                 self.metrics.commit_errors.inc()
-                log.warning("cannot write; trying again", why=str(error))
+                if str(error) not in (self._refusal, self._trouble):
+                    log.warning("cannot write; trying again", why=str(error))
+                self._refusal = str(error)
                 asyncio.get_running_loop().call_later(self._backoff.next_s(), self._wake.set)
+
+    def _succeeded(self) -> None:
+        self._backoff.reset()
+        if self._refusal:
+            self._refusal = ""
+            log.info("writing again")
 
     async def _settle(self) -> bool:
         """Take in what came and work out what follows; whether there is a whole picture to act upon."""
@@ -299,6 +322,16 @@ class Controller:
             subject = Subject(notice.kind, notice.key, notice.uid)
             self._events.record(subject, notice.reason, notice.message, warning=notice.warning)
 
+    def _report_trouble(self) -> None:
+        trouble = self._northbound.trouble
+        if trouble == self._trouble:
+            return
+        if trouble:
+            log.warning("the northbound cannot be used; trying again", why=trouble)
+        else:
+            log.info("the northbound can be used", without=list(self._northbound.absent))
+        self._trouble = trouble
+
     def _report_failures(self) -> None:
         failures = self._compiler.graph.failures
         for place in failures.keys() - self._failing:
@@ -325,3 +358,7 @@ class Controller:
         tell(
             message, rows=commit.rows, operations=commit.operations, ms=round(commit.ms, 1), held_back=commit.held_back
         )
+
+
+def _count_invalid(informer: Informer) -> int:
+    return len(informer.invalid)

@@ -9,12 +9,12 @@ from ovnk.errors import ConfigError
 
 
 async def serve(
-    address: str, registry: CollectorRegistry, degraded: Callable[[], list[str]], ready: Callable[[], bool]
+    address: str, registry: CollectorRegistry, degraded: Callable[[], list[str]], why_not_ready: Callable[[], str]
 ) -> web.AppRunner:
     """Serve on "IP:PORT" until the runner is cleaned up. Raises ConfigError when the address cannot be had.
 
     /healthz answers 200 while the process works, and says what is degraded: restarting it would mend none of that.
-    /readyz answers 503 until `ready`.
+    /readyz answers 503 with `why_not_ready`, until that is "".
     """
 
     async def healthz(_request: web.Request) -> web.Response:
@@ -22,7 +22,8 @@ async def serve(
         return web.Response(text="".join(f"degraded: {problem}\n" for problem in problems) or "ok\n")
 
     async def readyz(_request: web.Request) -> web.Response:
-        return web.Response(text="ok\n") if ready() else web.Response(status=503, text="not synced yet\n")
+        why = why_not_ready()
+        return web.Response(status=503, text=f"not ready: {why}\n") if why else web.Response(text="ok\n")
 
     async def metrics(_request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

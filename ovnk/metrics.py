@@ -23,6 +23,7 @@ class Metrics:
             "ovnk_quarantined_owners", "objects whose rows the database refuses", registry=self.registry
         )
         self.invalid = Gauge("ovnk_invalid_objects", "objects that cannot be used", ["kind"], registry=self.registry)
+        self.degraded = Gauge("ovnk_degraded", "what /healthz says is not as it should be", registry=self.registry)
         self.settle_seconds = Histogram(
             "ovnk_settle_seconds",
             "from the first change of a batch to its facts",

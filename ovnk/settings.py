@@ -4,6 +4,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from msgspec import Struct
 
+from ovnk import remotes
 from ovnk.allocation import Network
 from ovnk.errors import ConfigError
 from ovnk.translate.values import Cluster
@@ -79,15 +80,7 @@ class ControllerSettings(ClusterSettings, frozen=True, kw_only=True):
         if not 0 <= self.first_delete_share <= 1:
             raise ConfigError(f"first_delete_share is {self.first_delete_share}, but must be between 0 and 1")
         tls = (self.northbound_private_key, self.northbound_certificate, self.northbound_ca)
-        if any(tls) != all(tls):
-            raise ConfigError(
-                "northbound_private_key, northbound_certificate and northbound_ca are given together or not at all"
-            )
-        if "ssl:" in self.northbound and not all(tls):
-            raise ConfigError(
-                f'northbound is "{self.northbound}", but an ssl remote needs northbound_private_key, '
-                "northbound_certificate and northbound_ca"
-            )
+        remotes.check("northbound", self.northbound, tls)
 
 
 def _networks(name: str, cidrs: tuple[str, ...]) -> list[IPv4Network | IPv6Network]:

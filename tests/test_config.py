@@ -1,10 +1,12 @@
 """Settings come from defaults, a TOML file, the environment and flags, in that order; errors name key and source."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from ovnk import config
+from ovnk.cli.node import NodeSettings, look_for_loopback
 from ovnk.errors import ConfigError
 from ovnk.settings import ControllerSettings
 
@@ -26,7 +28,7 @@ def test_lists_are_comma_separated_texts_or_toml_lists(tmp_path):
     file = tmp_path / "ovnk.toml"
     file.write_text('[controller]\nnorthbound = "unix:/x"\ncluster_cidr = ["10.0.0.0/16", "fd00::/48"]\n')
     assert load(file=file).cluster_cidr == ("10.0.0.0/16", "fd00::/48")
-    assert load({"northbound": "x", "cluster_cidr": "10.0.0.0/16, fd00::/48"}).cluster_cidr == (
+    assert load({"northbound": "unix:/x", "cluster_cidr": "10.0.0.0/16, fd00::/48"}).cluster_cidr == (
         "10.0.0.0/16",
         "fd00::/48",
     )
@@ -38,11 +40,21 @@ def test_lists_are_comma_separated_texts_or_toml_lists(tmp_path):
         ("[controller]\nnorthbond = 1", {}, '[controller] has no key "northbond"; known keys: '),
         ("[controller]\nnode_prefix_v4 = 'x'", {}, "[controller] node_prefix_v4: 'x' cannot be used: expected `int`"),
         ("[controller", {}, "is not TOML"),
+        ("[contoller]", {}, "has no table [controller]; its tables: contoller"),
         ("controller = 1", {}, "controller must be a table, written [controller]"),
         ("", {}, "northbound is not set; give --northbound, OVNK_NORTHBOUND, or northbound in [controller]"),
         ("", {"OVNK_NODE_PREFIX_V4": "wide"}, "environment OVNK_NODE_PREFIX_V4: 'wide' cannot be used"),
-        ("", {"OVNK_NORTHBOUND": "ssl:10.0.0.1:6641"}, "an ssl remote needs northbound_private_key"),
-        ("", {"OVNK_NORTHBOUND": "unix:/x", "OVNK_MTU_BYTES": "100"}, "mtu_bytes is 100, but must be 0"),
+        ("", {"OVNK_NORTHBOUND": "ssl:10.0.0.1:6641"}, "and northbound_ca (given by environment OVNK_NORTHBOUND)"),
+        (
+            "",
+            {"OVNK_NORTHBOUND": "unix:/x", "OVNK_MTU_BYTES": "100"},
+            "and 65535 (given by environment OVNK_MTU_BYTES)",
+        ),
+        ('[controller]\nnorthbound = "tcp:1.2.3.4"', {}, "ovnk.toml: [controller] northbound)"),
+        ('[controller]\nnorthbound = "tcp:1.2.3.4:66410"', {}, "has no port between 1 and 65535: 66410"),
+        ('[controller]\nnorthbound = "tcp:fd00::1:6641"', {}, "IPv6 addresses stand in brackets"),
+        ('[controller]\nnorthbound = "unix:/" + 1', {}, "is not TOML"),
+        ("", {"OVNK_NORTHBOUND": f"unix:/{'x' * 108}"}, "give the socket a shorter one"),
         ("", {"OVNK_NORTHBOUND": "unix:/x", "OVNK_FIRST_DELETE_SHARE": "2"}, "must be between 0 and 1"),
     ],
 )
@@ -54,11 +66,40 @@ def test_what_is_wrong_is_named(tmp_path, text, environ, says):
     assert says in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({"OVNK_SOUTHBOUND": "ssl:10.0.0.1:6642"}, "southbound_ca (given by environment OVNK_SOUTHBOUND)"),
+        ({"OVNK_SOUTHBOUND": "db:here"}, 'southbound remote "db:here" is not unix:PATH, tcp:IP:PORT or ssl:IP:PORT'),
+        ({"OVNK_OVS": "tcp:x"}, "(given by environment OVNK_OVS)"),
+        ({"OVNK_ENCAP_TYPE": "gre"}, "(given by environment OVNK_ENCAP_TYPE)"),
+        ({"OVNK_CNI_VERSION": "3"}, "(given by environment OVNK_CNI_VERSION)"),
+    ],
+)
+def test_what_is_wrong_with_a_nodes_settings_is_named(environ, says):
+    needed = {"OVNK_NODE_NAME": "node-1", "OVNK_SOUTHBOUND": "unix:/s"}
+    with pytest.raises(ConfigError) as error:
+        config.load(NodeSettings, "node", {}, None, needed | environ)
+    assert says in str(error.value)
+
+
+def test_a_node_without_the_loopback_plugin_is_warned_of(tmp_path):
+    with capture_logs() as logs:
+        look_for_loopback(tmp_path)
+    assert "containernetworking-plugins" in logs[0]["event"]
+    (tmp_path / "loopback").touch()
+    with capture_logs() as logs:
+        look_for_loopback(tmp_path)
+    assert not logs
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.toml: cannot be read: No such file"):
         load(file=tmp_path / "none.toml")
 
 
+# The tables of st.text() are made at its first use, which takes seconds on a busy machine.
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(ControllerSettings.__struct_fields__), st.text() | st.integers() | st.none()))
 def test_any_flags_give_settings_or_a_config_error(flags):
     try:

@@ -74,7 +74,7 @@ async def run(settings: ControllerSettings) -> None:
         exits.push_async_callback(client.close)
         controller = Controller(settings, identity, client, northbound)
         runner = await http.serve(
-            settings.http_address, controller.metrics.registry, controller.degraded, lambda: controller.synced
+            settings.http_address, controller.metrics.registry, controller.degraded, controller.why_not_ready
         )
         exits.push_async_callback(runner.cleanup)
         log.info("starting", version=__version__, identity=identity, northbound=settings.northbound, api=client.server)

@@ -18,10 +18,10 @@ import typer
 from msgspec import Struct
 from prometheus_client import REGISTRY
 
-from cni import settings
+from cni import install, settings
 from cni.node import NodeAgent, Places
 from cni.settings import Chassis, Tls
-from ovnk import config, http, logs
+from ovnk import config, http, logs, remotes
 from ovnk.contract import NodeNetworkSpec
 from ovnk.errors import ConfigError, InvalidObject
 from ovnk.kube import decode, decode_services
@@ -62,15 +62,11 @@ class NodeSettings(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         tls = (self.southbound_private_key, self.southbound_certificate, self.southbound_ca)
-        if any(tls) != all(tls):
-            raise ConfigError(
-                "southbound_private_key, southbound_certificate and southbound_ca are given together or not at all"
-            )
-        if "ssl:" in self.southbound and not all(tls):
-            raise ConfigError(
-                f'southbound is "{self.southbound}", but an ssl remote needs southbound_private_key, '
-                "southbound_certificate and southbound_ca"
-            )
+        remotes.check("southbound", self.southbound, tls)
+        remotes.parse("ovs", self.ovs)
+        settings.check(self.chassis)
+        install.check_version(self.cni_version)
+        install.check_socket(Path(self.cni_socket))
 
     @property
     def chassis(self) -> Chassis:
@@ -158,13 +154,14 @@ async def run(loaded: NodeSettings) -> None:
             (decode.NODES, decode.node),
         )
     ]
+    look_for_loopback(loaded.places.bin_dir)
     async with contextlib.AsyncExitStack() as exits:
         exits.push_async_callback(client.close)
         runner = await http.serve(
             loaded.http_address,
             REGISTRY,
             lambda: [why for why in (agent.why_not_ready(), agent.services.trouble) if why],
-            lambda: not agent.why_not_ready(),
+            agent.why_not_ready,
         )
         exits.push_async_callback(runner.cleanup)
         tasks = [
@@ -185,6 +182,16 @@ async def run(loaded: NodeSettings) -> None:
         if isinstance(outcome, Exception):
             raise outcome
     log.info("stopped", node=loaded.node_name)
+
+
+def look_for_loopback(folder: Path) -> None:
+    """Warns where the folder of plug-ins has not what containerd needs beside ours."""
+    if not (folder / "loopback").exists():
+        log.warning(
+            'there is no plug-in "loopback" beside ours; containerd 1.x starts no pod without it: '
+            "install containernetworking-plugins there",
+            folder=str(folder),
+        )
 
 
 def hand_on(node: str, network_changed: Callable[[NodeNetworkSpec | None], None]) -> Callable[[Change], None]:

@@ -42,6 +42,8 @@ class Lease:
         self._seen_at = 0.0
         self._renewed_at = 0.0
         self._failing = False
+        # Why it cannot be read or renewed, "" while it can.
+        self.trouble = ""
         self.leads = False
         self.holder = ""
 
@@ -74,10 +76,13 @@ class Lease:
             refused = isinstance(error, ApiError) and error.status == 409
             if not self._failing and not refused:
                 log.warning("the lease cannot be read or renewed; trying again", lease=self._name, why=str(error))
+            if not refused:
+                why = str(error) or "no answer in time"
+                self.trouble = f'the lease "{self._name}" cannot be read or renewed: {why}; nobody leads without it'
             self._failing = True
             ours = self.leads and loop.time() < self._renewed_at + DEADLINE_S
         else:
-            self._failing = False
+            self._failing, self.trouble = False, ""
             if ours:
                 self._renewed_at = began
         if ours != self.leads:

@@ -86,7 +86,7 @@ def failure(outcome: Outcome) -> CommitError:
         return CommitError(f"the northbound did not answer ({outcome.error}); outcome unknown: reconcile")
     return CommitError(
         f"the northbound takes no writes: {outcome.error}: {outcome.details}; is its server read-only, a backup, "
-        "or out of space? Nothing more was written: reconcile"
+        "or out of space? Nothing more is written until it takes writes again"
     )
 
 

@@ -17,6 +17,7 @@ import ovs.jsonrpc
 import ovs.poller
 import ovs.stream
 
+from ovnk import remotes
 from ovnk.errors import CommitError, ConfigError
 
 
@@ -44,27 +45,22 @@ class Tls:
         ovs.stream.Stream.ssl_set_ca_cert_file(str(self.ca))
 
 
-def parse(remotes: str, tls: Tls | None) -> list[str]:
+def parse(given: str, tls: Tls | None) -> list[str]:
     """The remotes of a comma separated list; raises ConfigError for one that cannot be connected to."""
-    parsed = [remote.strip() for remote in remotes.split(",") if remote.strip()]
-    if not parsed:
-        raise ConfigError(f'northbound "{remotes}" names no remote; give unix:PATH, tcp:IP:PORT or ssl:IP:PORT')
+    parsed = remotes.parse("northbound", given)
     for remote in parsed:
-        method, _, rest = remote.partition(":")
-        if method not in ("unix", "tcp", "ssl") or not rest:
-            raise ConfigError(f'northbound remote "{remote}" is not unix:PATH, tcp:IP:PORT or ssl:IP:PORT')
-        if method == "ssl" and tls is None:
+        if remote.startswith("ssl:") and tls is None:
             raise ConfigError(f'northbound remote "{remote}" needs a private key, a certificate and a CA certificate')
     return parsed
 
 
-def fetch_schema(remotes: list[str], database: str, timeout_s: float) -> Mapping[str, Any]:
+def fetch_schema(parsed: list[str], database: str, timeout_s: float) -> Mapping[str, Any]:
     """The schema of `database` from the first remote that gives it.
 
     `timeout_s` is for each remote. Raises CommitError, naming every remote and its reason, when none does.
     """
     reasons = []
-    for remote in remotes:
+    for remote in parsed:
         try:
             reply = _ask(remote, database, time.monotonic() + timeout_s)
         except OSError as error:

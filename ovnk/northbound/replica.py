@@ -24,6 +24,8 @@ from ovsdb_schemas.check import Present
 from ovsdb_schemas.northbound import DATABASE, TABLES
 
 _VERSION = "_version"
+# A refusal holds for so long; it is asked again sooner.
+_REFUSAL_S = 2.0
 
 # (table, UUID) of a row
 Seen = tuple[str, str]
@@ -58,6 +60,8 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no typ
                 table.columns[_VERSION] = None
         # counts connections: what was known before the last one is void
         self.generation = 0
+        # Why no lock was given, to nobody, and when that was.
+        self._refusal, self._refused, self._leaves = "", 0.0, False
         self._lost: float | None = None
         self._concerns = concerns
         self._woken = woken
@@ -69,13 +73,19 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no typ
 
     @property
     def connected(self) -> bool:
-        """Whether the server answers, its schema is the one expected, and the monitor is established."""
+        """Whether the server answers and takes writes, has the schema expected, and the monitor is established."""
         return (
             bool(self._session.is_connected())
+            and not self.refusal
             and self.state == self.IDL_S_MONITORING
             and self._schema_question.answered
             and not self._schema_question.differs
         )
+
+    @property
+    def refusal(self) -> str:
+        """Why the server takes no writes from anybody, being a backup; "" when it may."""
+        return self._refusal if time.monotonic() < self._refused + _REFUSAL_S else ""
 
     @property
     def drifted(self) -> bool:
@@ -130,6 +140,10 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no typ
         except OSError:
             time.sleep(1)
             changed = False
+        if self._leaves:
+            # Not where the refusal was read: whatever is read after it would undo this.
+            self._leaves = False
+            self._session.force_reconnect()
         if not self._flying:
             self._settle()
         self._pace()
@@ -147,6 +161,18 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no typ
         self._schema_question.answered = False
         self._outstanding_txns[question.id] = self._schema_question
         self._session.send(question)
+
+    def _Idl__txn_process_reply(self, message: Any) -> Any:  # noqa: N802  theirs
+        # python-ovs does not look at an error in answer to "lock". This is where it ends up. The active server may be
+        # the next one, or this one soon, and then a session that began before is read-only still (ovsdb-server 3.1).
+        if message.type == ovs.jsonrpc.Message.T_ERROR and message.id == self._lock_request_id:
+            self._refusal, self._refused, self._leaves = str(message.error), time.monotonic(), True
+            return True
+        return super()._Idl__txn_process_reply(message)
+
+    def _Idl__parse_lock_reply(self, result: Any) -> None:  # noqa: N802  theirs
+        self._refusal = ""
+        super()._Idl__parse_lock_reply(result)
 
     def _Idl__parse_update(self, update: Any, version: str, tables: Any = None) -> None:  # noqa: N802  theirs
         # python-ovs' public hook (notify) is for rows that it has stored, and those cost 32 MB for 10,000 ports. This

@@ -46,7 +46,7 @@ class Session:
         self._told: tuple[object, ...] = ()
         self._trouble = f'the northbound "{remotes}" is not connected yet'
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._keep_up, name="northbound", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="northbound", daemon=True)
 
     def start(self, on_event: Callable[[], None]) -> None:
         """Begins to connect, and returns at once."""
@@ -80,17 +80,43 @@ class Session:
 
     @property
     def trouble(self) -> str:
-        """Why it is not connected, and what now; "" when it is."""
-        return "" if self.connected else self._trouble
+        """Why nothing can be written, and what now: not connected, or the lock is asked for and another's; else ""."""
+        link = self.link
+        if link is not None and link.idl.refusal:
+            return self._read_only(link.idl.refusal)
+        if link is None or not link.idl.connected:
+            return self._trouble
+        return self._others_lock() if link.idl.is_lock_contended else ""
 
     def usable(self) -> Link:
         """The connection, to write on; raises CommitError where there is none or the lock is another's."""
         link = self.link
         if link is None or not link.idl.connected:
-            raise CommitError(self._trouble)
+            raise CommitError(self.trouble)
         if not self.has_lock:
-            raise CommitError(f'the northbound\'s lock "{self.lock}" is held by another process; we stand by')
+            raise CommitError(self._others_lock())
         return link
+
+    def _read_only(self, why: str) -> str:
+        return (
+            f'the northbound "{",".join(self._remotes)}" takes no writes: {why.rstrip(".")}; is its server a backup? '
+            "It is used as soon as it takes them"
+        )
+
+    def _others_lock(self) -> str:
+        return (
+            f'the northbound\'s lock "{self.lock}" is held by another process; nothing is written until that one ends: '
+            "is a controller of another lease or cluster at work on this database?"
+        )
+
+    def _run(self) -> None:
+        try:
+            self._keep_up()
+        except BaseException as error:
+            self._trouble = f"the northbound's connection failed for good: {error!r}; start the controller anew"
+            self.link = None
+            self._tell()
+            raise
 
     def _keep_up(self) -> None:
         began = time.monotonic()
@@ -107,7 +133,6 @@ class Session:
             idl = Replica(",".join(self._remotes), schema, present, self._concerns, self._woken)
             if self.lock is not None and self._lock_wanted:
                 idl.set_lock(self.lock)
-            self._trouble = f'the connection to the northbound "{",".join(self._remotes)}" was lost; connecting again'
             self.link = Link(idl, REPLY_S_MAX)
             if not self._stopping.is_set():
                 self.link.serve()
@@ -116,6 +141,8 @@ class Session:
     def _woken(self) -> None:
         """After messages were processed, in the connection's thread."""
         link = self.link
+        if link is not None and self.connected:
+            self._trouble = f'the connection to the northbound "{",".join(self._remotes)}" was lost; connecting again'
         if link is not None and link.idl.outdated:
             link.end()
         elif link is not None:

@@ -20,6 +20,8 @@ from ovnk.northbound.replica import Replica, Seen
 from ovnk.northbound.schema import Json
 
 _IN_FLIGHT = 4
+# Who waits for replies looks so often whether it is to end.
+_LOOK_S = 0.25
 _Status = ovs.db.idl.Transaction
 
 # What one owner's facts can cause; any other error is of the server as a whole (read-only, disk full, …).
@@ -156,12 +158,15 @@ class _Batch(transaction.Transaction):  # type: ignore[misc]  # ovsdbapp has no 
             if not flying:
                 continue
             if not idl.connected or not self._link.is_running or time.monotonic() > deadline:
-                reason = "no reply in time" if idl.connected else "the connection was lost"
+                if not self._link.is_running:
+                    reason = "we are stopping"
+                else:
+                    reason = "no reply in time" if idl.connected else "the connection was lost"
                 outcomes += [Outcome(Verdict.UNKNOWN, [], reason)] * len(flying)
                 if idl.connected:
                     idl.force_reconnect()
                 break
-            _wait(idl, deadline)
+            _wait(idl, min(deadline, time.monotonic() + _LOOK_S))
         return outcomes
 
 

@@ -121,7 +121,7 @@ class Northbound:
 
     @property
     def trouble(self) -> str:
-        """Why it is not connected, and what now; "" when it is."""
+        """Why nothing can be written, and what now: not connected, or the lock is asked for and another's; else ""."""
         return self._session.trouble
 
     @property

@@ -176,6 +176,23 @@ def test_what_does_not_speak_ovsdb_is_told(open_writer):
         accepted.close()
 
 
+def test_a_read_only_server_gives_no_lock_and_is_told_as_such(tmp_path, open_writer):
+    server = OvsdbServer(tmp_path)
+    try:
+        server.start(f"--sync-from=unix:{tmp_path}/nowhere")
+        writer = open_writer(server.remote, lock="ovnk")
+        northbound = writer.until(lambda northbound: "takes no writes" in northbound.trouble)
+        assert "DB server is read only; is its server a backup?" in northbound.trouble
+        with pytest.raises(CommitError, match="takes no writes"):
+            northbound.reconcile(FACTS)
+        server.kill()
+        writer.until(lambda northbound: "takes no writes" not in northbound.trouble)
+        server.start()
+        writer.ready().reconcile(FACTS)
+    finally:
+        server.kill()
+
+
 def test_a_read_only_server_is_told_as_such(tmp_path, open_writer):
     server = OvsdbServer(tmp_path)
     try:

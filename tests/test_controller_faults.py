@@ -1,0 +1,314 @@
+"""The controller when the northbound or the API server is away, ill, locked, read-only or too old.
+
+Each fault is seen in plain words by /healthz (`degraded`) or /readyz (`why_not_ready`) and in the log, and when it
+goes all goes on.
+"""
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+from aiohttp import web
+
+from tests.controllers import older_schema, with_world
+from tests.ovsdb import NORTHBOUND, OvsdbServer
+
+pytestmark = pytest.mark.system
+
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/ovnk-controller"
+
+
+def degraded(controller, text):
+    """Whether /healthz says so."""
+    return any(text in one for one in controller.degraded())
+
+
+def run(*command):
+    subprocess.run(command, check=True)
+
+
+# the northbound
+
+
+def test_a_northbound_that_is_away_is_said_and_waited_for(tmp_path):
+    async def case(world):
+        await world.node()
+        await world.pod()
+        async with world.controller() as running:
+            await world.until(lambda: "cannot be reached" in running.why_not_ready(), "a reason for not being ready")
+            assert f'"{world.northbound.remote}": No such file or directory' in running.why_not_ready()
+            assert degraded(running, "still trying")
+            await world.until(lambda: world.logged("the northbound cannot be used; trying again"), "a line in the log")
+            await world.until(lambda: world.pods_on_record("web-0"), "addresses, which need no northbound")
+            world.northbound.start()
+            await world.port()
+            assert (running.why_not_ready(), running.degraded()) == ("", [])
+            world.northbound.kill()
+            await world.until(lambda: degraded(running, "was lost; connecting again"), "the loss told")
+            await world.pod("web-1")
+            world.northbound.start()
+            await world.port("shop/web-1")
+            await world.until(lambda: not running.degraded(), "all well")
+
+    with_world(tmp_path, case, northbound=False)
+
+
+def test_a_northbound_of_an_older_schema_is_said_and_taken_once_it_is_upgraded(tmp_path):
+    async def case(world):
+        world.northbound.create(older_schema(tmp_path, ("Logical_Router_Static_Route", "route_table")))
+        world.northbound.start()
+        await world.node()
+        await world.pod()
+        async with world.controller() as running:
+            await world.until(lambda: "upgrade its server to OVN 21.12" in running.why_not_ready(), "the reason")
+            assert 'column "Logical_Router_Static_Route.route_table" is missing' in running.degraded()[0]
+            run("ovsdb-client", "convert", world.northbound.remote, NORTHBOUND)
+            world.northbound.schema_file = NORTHBOUND
+            await world.port()
+            assert (running.why_not_ready(), running.degraded()) == ("", [])
+
+    with_world(tmp_path, case, northbound=False)
+
+
+def test_a_northbound_that_is_read_only_is_said_and_written_once_it_is_not(tmp_path):
+    """A backup server of ovsdb-server's active-backup mode, which becomes the active one."""
+
+    async def case(world):
+        world.northbound.start(f"--sync-from=unix:{tmp_path}/nowhere")
+        await world.node()
+        await world.pod()
+        async with world.controller() as running:
+            await world.until(lambda: degraded(running, "takes no writes"), "the reason")
+            assert degraded(running, "DB server is read only; is its server a backup?")
+            assert "takes no writes" in running.why_not_ready()
+            await world.until(lambda: world.logged("the northbound cannot be used; trying again"), "a line in the log")
+            control = world.northbound.folder / f"{world.northbound.name}.ctl"
+            run("ovs-appctl", "-t", control, "ovsdb-server/disconnect-active-ovsdb-server")
+            await world.port()
+            await world.until(lambda: not running.degraded(), "all well")
+
+    with_world(tmp_path, case, northbound=False)
+
+
+def test_of_an_active_and_a_backup_server_the_active_one_is_found(tmp_path):
+    async def case(world):
+        backup = OvsdbServer(tmp_path / "backup")
+        backup.start(f"--sync-from={world.northbound.remote}")
+        try:
+            await world.node()
+            await world.pod()
+            for remotes in (backup.remote, world.northbound.remote), (world.northbound.remote, backup.remote):
+                async with world.controller(northbound=",".join(remotes)) as running:
+                    await world.port()
+                    await world.until(lambda: not running.degraded(), "all well")
+        finally:
+            backup.kill()
+
+    with_world(tmp_path, case)
+
+
+def test_a_northbound_whose_lock_another_client_holds_is_said_and_written_once_it_is_free(tmp_path):
+    async def case(world):
+        await world.node()
+        await world.pod()
+        other = socket.socket(socket.AF_UNIX)
+        other.connect(str(world.northbound.socket))
+        other.sendall(json.dumps({"method": "lock", "params": ["ovnk_controller"], "id": 1}).encode())
+        other.recv(1000)
+        async with world.controller() as running:
+            await world.until(lambda: degraded(running, "is held by another process"), "the reason")
+            assert not running.why_not_ready()
+            await world.until(lambda: world.logged("the northbound cannot be used; trying again"), "a line in the log")
+            assert world.row("Logical_Switch", "node-1") is None
+            other.close()
+            await world.port()
+            await world.until(lambda: not running.degraded(), "all well")
+
+    with_world(tmp_path, case)
+
+
+# the API server
+
+
+def test_an_api_server_that_is_away_is_said_and_waited_for(tmp_path):
+    async def case(world):
+        await world.node()
+        await world.pod()
+        await world.api.stop()
+        async with world.controller() as running:
+            await world.until(lambda: "cannot be reached: Connection refused" in running.why_not_ready(), "the reason")
+            assert running.why_not_ready().startswith("not listed yet: Namespace, Node, Pod")
+            assert degraded(running, "the lease")
+            await world.api.start()
+            await world.port()
+            await world.until(lambda: not running.degraded(), "all well")
+            rows = world.northbound.versions()
+            await world.api.stop()
+            await world.until(lambda: degraded(running, "/api/v1/pods: cannot be reached"), "the loss told")
+            assert world.northbound.versions() == rows
+            await world.api.start()
+            await world.pod("web-1")
+            await world.port("shop/web-1")
+            await world.until(lambda: world.pods_on_record("web-0", "web-1"), "the address on record")
+            await world.until(lambda: not running.degraded(), "all well")
+
+    with_world(tmp_path, case)
+
+
+async def refusal(request):
+    return web.Response(status=500, text="no")
+
+
+async def expired(request):
+    status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
+    return web.json_response(status, status=410)
+
+
+async def drop(request):
+    request.transport.abort()
+    return web.Response()
+
+
+async def half_a_line(request):
+    response = web.StreamResponse()
+    await response.prepare(request)
+    await response.write(b'{"type":"ADDED","object":{"metadata":{"name":"half')
+    return response
+
+
+async def rubbish(request):
+    return web.Response(text="<html>the proxy says hello</html>\n")
+
+
+@pytest.mark.parametrize("answer", [refusal, expired, drop, half_a_line, rubbish])
+def test_an_api_server_that_is_ill_is_said_and_nothing_is_lost(tmp_path, answer):
+    """Every second request of the controller is answered so while pods come and go, then all of them for a while."""
+
+    async def case(world):
+        await world.node()
+        asked = 0
+        always = False
+
+        async def ill(request):
+            nonlocal asked
+            theirs = "limit" in request.query or "watch" in request.query or "ovnk.io" in request.path
+            asked += theirs
+            return await answer(request) if theirs and (always or asked % 2) else None
+
+        async with world.controller() as running:
+            await world.until(lambda: not running.why_not_ready(), "a start")
+            world.api.fault = ill
+            for number in range(8):
+                await world.pod(f"web-{number}")
+            await world.delete("/api/v1/namespaces/shop/pods/web-0")
+            for number in range(1, 8):
+                await world.port(f"shop/web-{number}")
+            always = True
+            await world.api.stop()
+            await world.api.start()
+            await world.until(lambda: degraded(running, "/api/v1/pods"), "the illness told")
+            world.api.fault = None
+            await world.pod("web-8")
+            await world.port("shop/web-8")
+            await world.until(
+                lambda: world.row("Logical_Switch_Port", "shop/web-0") is None, "the deleted pod's port gone"
+            )
+            await world.until(lambda: world.pods_on_record(*(f"web-{n}" for n in range(1, 9))), "the record")
+            await world.until(lambda: not running.degraded(), "all well")
+            addresses = [ip for pod in (await world.node_network())["pods"] for ip in pod["ips"]]
+            assert len(set(addresses)) == len(addresses) == 8
+
+    with_world(tmp_path, case)
+
+
+def test_node_networks_that_may_not_be_written_are_said_and_ports_are_made_all_the_same(tmp_path):
+    async def case(world):
+        async def forbid(request):
+            if request.method != "GET" and "nodenetworks" in request.path:
+                return web.json_response({"reason": "Forbidden", "message": "no such right"}, status=403)
+            return None
+
+        world.api.fault = forbid
+        await world.node()
+        await world.pod()
+        async with world.controller() as running:
+            await world.port()
+            await world.until(lambda: degraded(running, "NodeNetworks cannot be written"), "the reason")
+            assert degraded(running, "403 Forbidden: no such right")
+            world.api.fault = None
+            await world.until(lambda: world.pods_on_record("web-0"), "the record")
+            await world.until(lambda: not running.degraded(), "all well")
+
+    with_world(tmp_path, case)
+
+
+# the process
+
+
+@contextlib.asynccontextmanager
+async def process(world, *flags):
+    """`ovnk controller` as a process of its own, its log on stderr."""
+    command = [sys.executable, "-c", "from ovnk.cli import main; main()", "controller"]
+    given = (
+        f"--kubeconfig={world.api.kubeconfig}",
+        f"--northbound={world.northbound.remote}",
+        "--http-address=127.0.0.1:0",
+    )
+    running = await asyncio.create_subprocess_exec(*command, *given, *flags, stderr=asyncio.subprocess.PIPE)
+    try:
+        yield running
+    finally:
+        if running.returncode is None:
+            running.kill()
+            await running.wait()
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["all well", "northbound frozen in a commit"])
+def test_sigterm_ends_it_with_code_0_and_the_lease_given_back(tmp_path, frozen):
+    async def case(world):
+        await world.node()
+        await world.pod()
+        async with process(world) as running:
+            await world.port()
+            assert (await world.get(LEASE))["spec"]["holderIdentity"]
+            if frozen:
+                world.northbound.freeze()
+                await world.pod("web-1")
+                await world.until(lambda: world.pods_on_record("web-0", "web-1"), "the address on record")
+            running.send_signal(signal.SIGTERM)
+            log = (await running.communicate())[1].decode()
+            assert running.returncode == 0, log
+            assert '"event": "stopped"' in log
+            assert (await world.get(LEASE))["spec"]["holderIdentity"] == ""
+
+    with_world(tmp_path, case)
+
+
+@pytest.mark.parametrize(
+    ("flag", "says"),
+    [
+        ("--cluster-cidr=10.244.0.0/8x", 'cluster_cidr "10.244.0.0/8x" is not a network'),
+        ("--cluster-cidr=10.96.0.0/12", 'cluster_cidr "10.96.0.0/12" overlaps service_cidr "10.96.0.0/16"'),
+        (
+            "--northbound=http:there",
+            "is not unix:PATH, tcp:IP:PORT or ssl:IP:PORT; IPv6 addresses stand in brackets (given by --northbound)",
+        ),
+        ("--http-address=nowhere:1", 'http_address "nowhere:1" cannot be listened on'),
+        ("--kubeconfig=/none", "/none"),
+        ("--log-level=loud", 'log_level "loud" is none of'),
+    ],
+)
+def test_settings_that_are_wrong_end_it_with_code_2_and_one_line(tmp_path, flag, says):
+    async def case(world):
+        async with process(world, flag) as running:
+            said = (await running.communicate())[1].decode()
+            assert running.returncode == 2
+            assert len(said.splitlines()) == 1, said
+            assert says in said
+
+    with_world(tmp_path, case, northbound=False)
