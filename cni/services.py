@@ -9,7 +9,7 @@ Changes that come while nft runs are the next transaction. Nothing is done befor
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -65,6 +65,23 @@ def wire(graph: Graph) -> Outputs:
     graph.derive(Service, listeners.node_ports, claims)
     graph.derive(Attachment, listeners.host_ports, claims)
     return Outputs(rules, checks, claims)
+
+
+def compile_rules(here: Here, values: Iterable[object]) -> Desired:
+    """The facts of the table that follow from these objects; those of other kinds have no part in it.
+
+    The meaning of all of this: after any changes, what is wanted is just that. Raises what a function of ours raises.
+    """
+    graph = Graph()
+    rules = wire(graph).rules
+    graph.tables[Here].put(HERE, here)
+    for value in values:
+        if isinstance(value, INPUTS):
+            graph.tables[type(value)].put(value.key, value)
+    graph.settle()
+    for failure in graph.failures.values():
+        raise failure.error
+    return rules
 
 
 def ignore(_notice: Notice) -> None:

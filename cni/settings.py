@@ -202,6 +202,15 @@ def host(spec: NodeNetworkSpec, underlay: Underlay, datapath: str, own: Iterable
     )
 
 
+def node_port_networks(listed: str) -> tuple[str, ...]:
+    """--nodeport-addresses ("10.0.0.0/8,fd00::/8") as networks. Raises ConfigError."""
+    texts = [text.strip() for text in listed.split(",") if text.strip()]
+    try:
+        return tuple(str(ipaddress.ip_network(text, strict=False)) for text in texts)
+    except ValueError as error:
+        raise ConfigError(f'nodeport_addresses "{listed}": {error}') from None
+
+
 def inside(spec: NodeNetworkSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(pods' networks, pods' and services' networks), each without overlaps, as nftables' intervals must be."""
     return merged(spec.cluster_cidrs), merged((*spec.cluster_cidrs, *spec.service_cidrs))

@@ -1,4 +1,4 @@
-"""`ovnk compile`: manifests → stable northbound text."""
+"""`ovnk compile`: manifests → stable northbound text, or what a node does for Services."""
 
 import os
 import sys
@@ -8,6 +8,10 @@ from typing import Annotated
 
 import typer
 
+from cni import service_text
+from cni.service_table import Here
+from cni.services import compile_rules
+from cni.settings import node_port_networks
 from ovnk import config, manifests
 from ovnk.compiler import Compiler
 from ovnk.errors import ConfigError
@@ -22,9 +26,13 @@ def command(
     service_cidr: Annotated[str | None, typer.Option(help="The Services' network, one a family: A[,B].")] = None,
     node_prefix_v4: Annotated[int | None, typer.Option(help="Length of a node's IPv4 subnet.")] = None,
     node_prefix_v6: Annotated[int | None, typer.Option(help="Length of a node's IPv6 subnet.")] = None,
+    rules: Annotated[
+        str | None, typer.Option(help="In place of the northbound, the nftables rules of this node for Services.")
+    ] = None,
+    nodeport_addresses: Annotated[str, typer.Option(help="With --rules: as of ovnk node.")] = "",
     config_file: Annotated[Path | None, typer.Option("--config", help="A TOML file with a [controller] table.")] = None,
 ) -> None:
-    """Turn manifests into northbound text; no cluster and no server needed.
+    """Turn manifests into northbound text, or into a node's rules; no cluster and no server needed.
 
     Objects that cannot be used are named on standard error and left out; the exit code is then 1.
     """
@@ -41,6 +49,9 @@ def command(
         values += some
         invalid += refused
     text, notices = compile_text(values, settings)
+    if rules is not None:
+        here = Here(rules, settings.cluster_cidr, settings.service_cidr, node_port_networks(nodeport_addresses))
+        text = service_text.render(compile_rules(here, values), here)
     sys.stdout.write(text)
     for problem in [*invalid, *notices]:
         print(problem, file=sys.stderr)

@@ -6,7 +6,6 @@ them on; what is done with them is cni/node.py's business. What is wrong with an
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 import signal
 from collections.abc import Callable
@@ -79,15 +78,6 @@ class NodeSettings(Struct, frozen=True, kw_only=True):
         return Chassis(self.node_name, self.southbound, self.encap_type, self.encap_ip, self.bridge, self.datapath, tls)
 
     @property
-    def node_port_networks(self) -> tuple[str, ...]:
-        """--nodeport-addresses as networks. Raises ConfigError."""
-        listed = [text.strip() for text in self.nodeport_addresses.split(",") if text.strip()]
-        try:
-            return tuple(str(ipaddress.ip_network(text, strict=False)) for text in listed)
-        except ValueError as error:
-            raise ConfigError(f'nodeport_addresses "{self.nodeport_addresses}": {error}') from None
-
-    @property
     def places(self) -> Places:
         """Where the agent is reached and what it installs where."""
         return Places(
@@ -135,7 +125,12 @@ async def run(loaded: NodeSettings) -> None:
         events.record(Subject(notice.kind, notice.key, notice.uid), notice.reason, notice.message)
 
     # Before the client: what is wrong with the settings is to be said first.
-    agent = NodeAgent(loaded.chassis, loaded.places, node_port_networks=loaded.node_port_networks, tell=tell)
+    agent = NodeAgent(
+        loaded.chassis,
+        loaded.places,
+        node_port_networks=settings.node_port_networks(loaded.nodeport_addresses),
+        tell=tell,
+    )
     client = await Client.connect(Path(loaded.kubeconfig) if loaded.kubeconfig else None)
     events = EventRecorder(client, "ovnk-node", loaded.node_name)
     informer = Informer(
