@@ -147,8 +147,8 @@ def test_a_pod_changes_members_and_no_acl(labels):
         ({"app": "client"}, 4),
         # isolated, so that its node's access is asked for as well
         ({"app": "app3"}, 5),
-        # the same of a label set that is new, once: against the selection at app=app7 alone, and what is wanted of it
-        ({"app": "app7", "version": "2"}, 7),
+        # the same of a label set that is new: matched against the selection at app=app7 alone, and what is wanted of it
+        ({"app": "app7", "version": "2"}, 8),
     ],
 )
 def test_a_pod_costs_what_policies_want_of_it(labels, derivations):
@@ -199,6 +199,8 @@ def test_a_namespace_relabelled_costs_the_pods_that_are_selected_by_it():
 
     def relabelled(spaces, apps):
         compiler = spread(spaces, apps)
+        for number in range(spaces):
+            compiler.apply(Put(policy(f"policy{number}", namespace="ns5", subject=selecting(app=f"none{number}"))))
         for number, team in enumerate("ab"):
             peers = PodPeers(selecting(app=f"app{number}"), namespaces=selecting(team=team))
             compiler.apply(Put(policy(f"team-{team}", namespace="none", ingress=(allowing(peers),))))

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from msgspec.structs import replace
 
 from ovnk.contract import PodAllocation
 from ovnk.incremental.desired import Delta
@@ -27,6 +28,9 @@ from tests.builders import (
 )
 
 
+LOGS = ["", "deny", "both"]
+
+
 def any_input(dice):
     """An input of any kind, from so few names that changes meet."""
     number = dice.randrange(4)
@@ -47,7 +51,9 @@ def any_input(dice):
     return dice.choice(
         [
             lambda: cluster(mtu_bytes=dice.choice([None, 1400]), acl_tiers=dice.random() < 0.5),
-            lambda: namespace(dice.choice(["shop", f"ns{number}"]), team=dice.choice("ab")),
+            lambda: replace(
+                namespace(dice.choice(["shop", f"ns{number}"]), team=dice.choice("ab")), log=dice.choice(LOGS)
+            ),
             lambda: any_policy(dice),
             lambda: any_policy(dice),
             lambda: node(name, addresses=addresses, zone=dice.choice(["", "eu-1", "eu-2"])),
@@ -94,7 +100,7 @@ def any_policy(dice):
         subject=dice.choice([(), selecting(app="web"), selecting(app="db")]),
         ingress=dice.choice([None, rules()]),
         egress=dice.choice([None, rules()]),
-        log=dice.choice(["", "deny", "both"]),
+        log=dice.choice(LOGS),
     )
 
 

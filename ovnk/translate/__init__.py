@@ -58,11 +58,13 @@ from ovnk.translate.cluster_policy_values import ClusterWide, Height, PlacedRule
 from ovnk.translate.selection_values import (
     Guarded,
     GuardedNode,
+    GuardedSet,
     LabelSet,
     Match,
     Matched,
     NamedPort,
     NamedUse,
+    NamespaceLog,
     NodeSelection,
     Reach,
     Selected,
@@ -172,19 +174,21 @@ def _wire_policies(graph: Graph, outputs: Outputs) -> None:
     graph.table(
         Selected,
         label_set=lambda one: (one.label_set,),
-        guarded=lambda one: (one.label_set,) if one.guarded else (),
         named=lambda one: (one.label_set,) if one.uses else (),
     )
     graph.table(NamedUse, selection=lambda one: (one.selection,))
     graph.table(NamedPort, use=lambda one: ((one.selection, one.protocol, one.port),))
     graph.table(Guarded, ingress=lambda one: (one.selection,) if one.direction == "ingress" else ())
+    graph.table(GuardedSet, label_set=lambda one: (one.label_set,))
     graph.table(GuardedNode)
+    graph.table(NamespaceLog)
     graph.table(ClusterWide)
     graph.table(PlacedRule, passing=cluster_policies.passing)
     graph.table(Height, **{EVERYWHERE: lambda _: (True,)})
     graph.table(Start)
     graph.table(Share, policy=lambda one: (one.policy,))
     graph.table(NodeSelection, **{EVERYWHERE: lambda _: (True,)})
+    graph.derive(Namespace, policies.namespace_log, into=NamespaceLog)
     graph.derive(NetworkPolicy, policies.selections, into=Selection)
     graph.derive(NetworkPolicy, policies.named_uses, into=NamedUse)
     graph.derive(NetworkPolicy, policies.guarded, into=Guarded)
@@ -195,11 +199,12 @@ def _wire_policies(graph: Graph, outputs: Outputs) -> None:
     graph.join((Reach, "footholds"), (LabelSet, "footholds"), matching.match, into=Match)
     graph.distinct(Match, "matched", into=Matched)
     graph.derive(Matched, matching.selected, into=Selected)
+    graph.derive(Matched, matching.guarded_set, into=GuardedSet)
     graph.join((Selected, "named"), (Pod, "label_set"), membership.named_ports, into=NamedPort)
     graph.derive(Selection, membership.groups, into=outputs.northbound)
     graph.derive(NamedPort, membership.named_group, into=outputs.northbound)
     graph.join((Selected, "label_set"), (Pod, "label_set"), membership.members, into=outputs.northbound)
-    graph.join((Selected, "guarded"), (Pod, "label_set"), membership.guarded_node, into=GuardedNode)
+    graph.join((GuardedSet, "label_set"), (Pod, "label_set"), membership.guarded_node, into=GuardedNode)
     graph.derive(GuardedNode, membership.node_access, into=outputs.northbound)
     graph.derive(Guarded, policies.default_deny, into=outputs.northbound)
     graph.derive(NetworkPolicy, policies.rules, into=outputs.northbound)

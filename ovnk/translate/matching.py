@@ -13,6 +13,7 @@ from ovnk.translate import selectors
 from ovnk.translate.selection_values import (
     ANYWHERE,
     Guarded,
+    GuardedSet,
     LabelSet,
     Match,
     Matched,
@@ -66,5 +67,10 @@ def selected(view: View, matched: Matched) -> Iterator[Selected]:
     """What all policies together want of the pods of a label set. Linear in the selections that match it."""
     found = sorted(match.selection for match in view.by(Match, "label_set", matched.label_set))
     uses = sorted(use for selection in found for use in view.by(NamedUse, "selection", selection))
-    guarded = any(view.by(Guarded, "ingress", selection) for selection in found)
-    yield Selected(matched.label_set, tuple(found), tuple(uses), guarded)
+    yield Selected(matched.label_set, tuple(found), tuple(uses))
+
+
+def guarded_set(view: View, matched: Matched) -> Iterator[GuardedSet]:
+    """Whether any policy decides about what reaches the pods of a label set. Linear in the same."""
+    if any(view.by(Guarded, "ingress", match.selection) for match in view.by(Match, "label_set", matched.label_set)):
+        yield GuardedSet(matched.label_set)

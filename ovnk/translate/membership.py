@@ -12,7 +12,7 @@ from ovnk.incremental.graph import View
 from ovnk.kube.objects import Node, Pod
 from ovnk.northbound.facts import Fact, Member, Ref, row
 from ovnk.translate import addressing, names, selectors
-from ovnk.translate.selection_values import GuardedNode, NamedPort, NodeSelection, Selected, Selection
+from ovnk.translate.selection_values import GuardedNode, GuardedSet, NamedPort, NodeSelection, Selected, Selection
 from ovnk.translate.values import CLUSTER, EVERYWHERE, Cluster, NodeSubnets
 
 
@@ -60,7 +60,7 @@ def named_ports(_view: View, selected: Selected, pod: Pod) -> Iterator[NamedPort
     yield from _named(selected, pod)
 
 
-def guarded_node(view: View, _selected: Selected, pod: Pod) -> Iterator[GuardedNode]:
+def guarded_node(view: View, _guarded: GuardedSet, pod: Pod) -> Iterator[GuardedNode]:
     """The pod's node, which has something to reach there."""
     if not pod.host_network and _has_port(view, pod):
         yield GuardedNode(pod.node)

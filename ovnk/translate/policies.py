@@ -16,7 +16,7 @@ from ovnk.kube.policy_objects import Block, NetworkPolicy, PodPeers, PolicyPort,
 from ovnk.northbound.facts import Fact, Member, Ref, row
 from ovnk.translate import acl_matches, addressing, names
 from ovnk.translate.acl_matches import SIDES
-from ovnk.translate.selection_values import Guarded, NamedPort, NamedUse, Selection
+from ovnk.translate.selection_values import Guarded, NamedPort, NamedUse, NamespaceLog, Selection
 from ovnk.translate.values import CLUSTER, Cluster
 
 # What the annotation ovnk.io/log may say.
@@ -153,6 +153,12 @@ def complaint(_view: View, policy: NetworkPolicy) -> Iterator[Notice]:
     yield from log_complaint("NetworkPolicy", policy.key, policy.log, policy.uid)
 
 
+def namespace_log(_view: View, namespace: Namespace) -> Iterator[NamespaceLog]:
+    """What a Namespace asks to be logged: a value of its own, so that its labels change nothing for policies in it."""
+    if namespace.log:
+        yield NamespaceLog(namespace.name, namespace.log)
+
+
 def namespace_complaint(_view: View, namespace: Namespace) -> Iterator[Notice]:
     """What a Namespace asks to be logged of its policies, where that cannot be understood."""
     yield from log_complaint("Namespace", namespace.name, namespace.log, namespace.uid)
@@ -198,7 +204,7 @@ def columns(view: View, direction: str, tier: int, logged: bool) -> dict[str, ob
 def _logged(view: View, policies: list[NetworkPolicy], verdict: str) -> bool:
     """Whether a policy, or its namespace where it says nothing itself, asks for this verdict to be logged."""
     for policy in policies:
-        namespace = view.get(Namespace, policy.namespace)
+        namespace = view.get(NamespaceLog, policy.namespace)
         asked = policy.log or (namespace.log if namespace is not None else "")
         if asked in (verdict, "both"):
             return True

@@ -1,9 +1,9 @@
 """Values between policies and pods: selections, label sets, and which of them match. All derived, none an input.
 
     policy ──▶ Selection ──▶ Reach ──┐
-                   Namespace ──▲     ├──▶ Match ──▶ Matched ──▶ Selected ──┐
-    pod ──────▶ LabelSet ────────────┘                                     ├──▶ members of port groups, address sets
-      └────────────────────────────────────────────────────────────────────┘
+                   Namespace ──▲     ├──▶ Match ──▶ Matched ──▶ Selected, GuardedSet ──┐
+    pod ──────▶ LabelSet ────────────┘                                                 ├──▶ members of groups and sets
+      └────────────────────────────────────────────────────────────────────────────────┘
 
 A pod's own work is what is wanted of its label set; a thousand pods of one Deployment share one label set. A selection
 and a label set meet only where the selection looks: in a namespace, at a label that it asks for.
@@ -94,13 +94,23 @@ class Matched(Struct, frozen=True):
 class Selected(Struct, frozen=True):
     """What policies want of the pods of a label set: the selections that they are of, each by key.
 
-    `uses` are the ports that are asked for by name at them. Some policy decides about what reaches them if `guarded`.
+    `uses` are the ports that are asked for by name at them.
     """
 
     label_set: LabelSet
     selections: tuple[str, ...]
     uses: tuple["NamedUse", ...]
-    guarded: bool
+
+    @property
+    def key(self) -> LabelSet:
+        """The label set."""
+        return self.label_set
+
+
+class GuardedSet(Struct, frozen=True):
+    """Some policy decides about what reaches the pods of a label set. Beside Selected, for it changes less often."""
+
+    label_set: LabelSet
 
     @property
     def key(self) -> LabelSet:
@@ -165,3 +175,15 @@ class GuardedNode(Struct, frozen=True):
     def key(self) -> str:
         """The node's name."""
         return self.node
+
+
+class NamespaceLog(Struct, frozen=True):
+    """What of its policies' verdicts a Namespace asks to be logged (Namespace.log)."""
+
+    namespace: str
+    log: str
+
+    @property
+    def key(self) -> str:
+        """The Namespace's name."""
+        return self.namespace

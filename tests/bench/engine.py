@@ -46,7 +46,7 @@ def run(settings: Settings) -> Iterator[Figure]:
     section = Section("engine")
     sizes = SIZES[:3] if settings.quick else SIZES
     compilers = {size: compiler(size, max(1, size // objects.PODS_A_NODE)) for size in sizes}
-    with _collected():
+    with collected():
         spent, derived = _rounds(compilers, ROUNDS // 4 if settings.quick else ROUNDS)
     first = sizes[0]
     for size in sizes:
@@ -76,7 +76,7 @@ def _rounds(compilers: dict[int, Compiler], rounds: int) -> tuple[dict[int, list
 
 
 @contextmanager
-def _collected() -> Iterator[None]:
+def collected() -> Iterator[None]:
     """Garbage collection as in a controller that runs: what is there already is left out of it (cli/controller.py)."""
     gc.collect()
     gc.freeze()

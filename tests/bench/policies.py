@@ -1,31 +1,64 @@
-"""400 policies over 10,000 pods in 100 namespaces: the compile, a start over it, and single changes.
+"""Policies over 10,000 pods in 100 namespaces: the compile, a start over it, single changes among 10 to 2,000 policies.
 
-Changes in, transactions on a real ovsdb-server out; no API server and no dataplane.
+Changes in, transactions on a real ovsdb-server out; no API server and no dataplane. What a change costs the compiler is
+processor time, and the sizes take turns. From policy to packet is measured in the lab (inside.py).
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from ovnk.allocation import Network
 from ovnk.compiler import Compiler
-from ovnk.kube.objects import Namespace, Node, Pod, Put, Remove, Replace
+from ovnk.incremental.desired import Delta
+from ovnk.kube.objects import Change, Namespace, Node, Pod, Put, Remove, Replace
 from ovnk.kube.policy_objects import NetworkPolicy, PodPeers, PolicyPort
 from ovnk.northbound.writer import Northbound
+from tests.bench.engine import collected
 from tests.bench.figures import Figure, Section
-from tests.bench.running import Settings
+from tests.bench.running import Settings, middle
 from tests.builders import allowing, cluster, namespace, node, pod, policy, selecting
 from tests.ovsdb import ovsdb_server
 
+FEW, STATED, MANY = 10, 400, 2_000
 SPACES, NODES, APPS, POLICIES_A_SPACE = 100, 100, 10, 4
 CIDR = "10.0.0.0/8"
+ROUNDS = 30
+MULTIPLE_MOST = 1.3
+
+
+@dataclass(frozen=True)
+class Step:
+    """A change that is measured, and the one that undoes it."""
+
+    name: str
+    there: Change
+    back: Change
 
 
 def run(settings: Settings) -> Iterator[Figure]:
-    """Seconds of the whole, then milliseconds, derivations and northbound operations of each change."""
+    """Seconds of the whole; then milliseconds, derivations and northbound operations of each change."""
     section = Section("policies")
-    began = time.perf_counter()
-    compiler = _compiled(1_000 if settings.quick else 10_000)
-    yield section.plain("full compile", time.perf_counter() - began, "s")
+    pods = _pods(1_000 if settings.quick else 10_000)
+    began = time.process_time()
+    compilers = {STATED: _compiled(pods, STATED)}
+    yield section.plain(f"{STATED} policies, {len(pods):,} pods: full compile", time.process_time() - began, "s")
+    yield from _written(section, settings, compilers[STATED])
+    compilers |= {count: _compiled(pods, count) for count in (FEW, MANY)}
+    with collected():
+        for step in _steps():
+            yield from _compared(section, compilers, step)
+    compilers.clear()
+    own = {key: _labelled(one, pod=one.name) for key, one in pods.items()}
+    with collected():
+        spent, derived = _rounds({STATED: _compiled(own, STATED)}, _selector_across())
+    name = f"{_selector_across().name}, each pod with a label of its own"
+    yield section.plain(f"{name}: p50", middle(spent[STATED]), "ms")
+    yield section.plain(f"{name}: derivations", derived[STATED], "")
+
+
+def _written(section: Section, settings: Settings, compiler: Compiler) -> Iterator[Figure]:
+    """What each change is in the northbound, and how long it takes until it is committed there."""
     wanted = list(compiler.outputs.northbound)
     with ovsdb_server(settings.folder / "policies") as server:
         northbound = Northbound(server.remote)
@@ -37,29 +70,84 @@ def run(settings: Settings) -> Iterator[Figure]:
             again = northbound.reconcile(wanted)  # type: ignore[arg-type]  # as above
             yield section.plain("start over it", again.ms / 1000, "s")
             yield section.none("start over it: operations", again.operations, "")
-            for name, change in _changes():
-                yield from _measured(section, compiler, northbound, name, change)
+            for step in _steps():
+                began = time.perf_counter()
+                delta = _taken(compiler, step.there)
+                commit = northbound.apply(delta)
+                yield section.plain(f"{step.name}: to commit", (time.perf_counter() - began) * 1000, "ms")
+                yield section.plain(f"{step.name}: operations", commit.operations, "")
+                if "pod" in step.name:
+                    acls = [fact for fact in delta.added | delta.removed if getattr(fact, "table", "") == "ACL"]
+                    yield section.none(f"{step.name}: ACLs changed", len(acls), "")
+                northbound.apply(_taken(compiler, step.back))
         finally:
             northbound.stop()
 
 
-def _compiled(pods: int) -> Compiler:
+def _compared(section: Section, compilers: Mapping[int, Compiler], step: Step) -> Iterator[Figure]:
+    """What a change costs the compiler among few policies and among many."""
+    spent, derived = _rounds(compilers, step)
+    yield section.plain(f"{step.name} at {STATED}: p50", middle(spent[STATED]), "ms")
+    few, many = middle(spent[FEW]), middle(spent[MANY])
+    yield section.multiple(f"{step.name} at {MANY:,}: p50", many, "ms", f"at {FEW}", few, MULTIPLE_MOST)
+    more, beside = derived[MANY] - derived[FEW], f"derivations at {FEW}"
+    yield section.none(f"{step.name} at {MANY:,}: derivations more", more, "", beside, derived[FEW])
+
+
+def _rounds(compilers: Mapping[int, Compiler], step: Step) -> tuple[dict[int, list[float]], dict[int, int]]:
+    """Milliseconds of each round, and derivations of one, by the number of policies."""
+    spent: dict[int, list[float]] = {count: [] for count in compilers}
+    derived: dict[int, int] = {}
+    for _ in range(ROUNDS):
+        for count, compiler in compilers.items():
+            before, began = compiler.graph.runs.total(), time.process_time()
+            _taken(compiler, step.there)
+            spent[count].append((time.process_time() - began) * 1000)
+            derived[count] = compiler.graph.runs.total() - before
+            _taken(compiler, step.back)
+    return spent, derived
+
+
+def _taken(compiler: Compiler, change: Change) -> Delta:
+    compiler.apply(change)
+    compiler.settle()
+    compiler.outputs.node_networks.take()
+    return compiler.outputs.northbound.take()
+
+
+def _steps() -> Iterator[Step]:
+    one, gone = _pod("x", 1, 1, 1), Remove(Pod, "ns1/x")
+    yield Step("one pod in", Put(one), gone)
+    yield Step("one pod out", Remove(Pod, "ns1/p1"), Put(_pod("p1", 1, 0, 0)))
+    yield Step("one pod relabelled", Put(_pod("p1", 1, 0, 2)), Put(_pod("p1", 1, 0, 0)))
+    yield Step("one namespace relabelled", Put(_space(1, team="t2")), Put(_space(1)))
+    yield Step("one policy more", Put(_policy("new", 1, 9)), Remove(NetworkPolicy, "ns1/new"))
+    yield _selector_across()
+
+
+def _selector_across() -> Step:
+    rule = allowing(PodPeers(selecting(app="app3"), namespaces=selecting(team="t7")))
+    new = policy("new", namespace="ns1", subject=selecting(app="app9"), ingress=(rule,))
+    return Step("one selector across namespaces more", Put(new), Remove(NetworkPolicy, new.key))
+
+
+def _compiled(pods: Mapping[str, Pod], policies: int) -> Compiler:
     compiler = Compiler(cluster(CIDR), (Network(CIDR, 24),))
     compiler.apply(Replace(Node, {f"n{i}": node(f"n{i}", number=i + 1) for i in range(NODES)}))
-    spaces = [namespace(f"ns{i}", team=f"t{i % APPS}") for i in range(SPACES)]
-    compiler.apply(Replace(Namespace, {one.key: one for one in spaces}))
-    some = [_pod(f"p{i}", i % SPACES, (i // SPACES) % NODES, (i // SPACES) % APPS) for i in range(pods)]
-    compiler.apply(Replace(Pod, {one.key: one for one in some}))
-    policies = [_policy(f"policy{k}", n, k) for n in range(SPACES) for k in range(POLICIES_A_SPACE)]
-    compiler.apply(Replace(NetworkPolicy, {one.key: one for one in policies}))
+    compiler.apply(Replace(Namespace, _by_key(map(_space, range(SPACES)))))
+    compiler.apply(Replace(Pod, dict(pods)))
+    compiler.apply(Replace(NetworkPolicy, _by_key(map(_numbered, range(policies)))))
     compiler.lead([])
     compiler.settle()
     compiler.outputs.northbound.take()
     return compiler
 
 
-def _pod(name: str, space: int, where: int, app: int) -> Pod:
-    return pod(name, namespace=f"ns{space}", node=f"n{where}", labels={"app": f"app{app}"})
+def _numbered(number: int) -> NetworkPolicy:
+    """Four a namespace, about an app each; beyond 400 in all, about apps of which there are no pods."""
+    space, app = number // POLICIES_A_SPACE % SPACES, number % POLICIES_A_SPACE
+    idle = number // (POLICIES_A_SPACE * SPACES) * 1_000
+    return _policy(f"policy{number}", space, app + idle)
 
 
 def _policy(name: str, space: int, app: int) -> NetworkPolicy:
@@ -70,25 +158,21 @@ def _policy(name: str, space: int, app: int) -> NetworkPolicy:
     return policy(name, namespace=f"ns{space}", subject=selecting(app=f"app{app}"), ingress=(rule,))
 
 
-def _changes() -> Iterator[tuple[str, Put | Remove]]:
-    yield "one pod in", Put(_pod("x", 1, 1, 1))
-    yield "one pod relabelled", Put(_pod("x", 1, 1, 2))
-    yield "one pod out", Remove(Pod, "ns1/x")
-    yield "one namespace relabelled", Put(namespace("ns5", team="t6"))
-    yield "one policy more", Put(_policy("new", 1, 9))
+def _space(number: int, team: str = "") -> Namespace:
+    return namespace(f"ns{number}", team=team or f"t{number % APPS}")
 
 
-def _measured(
-    section: Section, compiler: Compiler, northbound: Northbound, name: str, change: Put | Remove
-) -> Iterator[Figure]:
-    before, began = compiler.graph.runs.total(), time.perf_counter()
-    compiler.apply(change)
-    compiler.settle()
-    delta = compiler.outputs.northbound.take()
-    commit = northbound.apply(delta)
-    yield section.plain(f"{name}: to commit", (time.perf_counter() - began) * 1000, "ms")
-    yield section.plain(f"{name}: derivations", compiler.graph.runs.total() - before, "")
-    yield section.plain(f"{name}: operations", commit.operations, "")
-    if "pod" in name:
-        acls = [fact for fact in delta.added | delta.removed if getattr(fact, "table", "") == "ACL"]
-        yield section.none(f"{name}: ACLs changed", len(acls), "")
+def _pods(count: int) -> dict[str, Pod]:
+    return _by_key(_pod(f"p{i}", i % SPACES, (i // SPACES) % NODES, (i // SPACES) % APPS) for i in range(count))
+
+
+def _pod(name: str, space: int, where: int, app: int) -> Pod:
+    return pod(name, namespace=f"ns{space}", node=f"n{where}", labels={"app": f"app{app}"})
+
+
+def _labelled(one: Pod, **labels: str) -> Pod:
+    return pod(one.name, namespace=one.namespace, node=one.node, labels=dict(one.labels) | labels)
+
+
+def _by_key(values: Iterable[Pod | Namespace | NetworkPolicy]) -> dict:
+    return {one.key: one for one in values}
