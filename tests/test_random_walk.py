@@ -27,7 +27,6 @@ from tests.builders import (
     subnets,
 )
 
-
 LOGS = ["", "deny", "both"]
 
 
