@@ -5,7 +5,7 @@ import json
 from ovnk.contract import PodAllocation, SubnetRange
 from ovnk.kube.decode_pools import address_pool
 from ovnk.kube.objects import Namespace, Node, Pod
-from ovnk.kube.policy_objects import NetworkPolicy, Requirement, Rule
+from ovnk.kube.policy_objects import ClusterNetworkPolicy, NetworkPolicy, PodPeers, Requirement, Rule
 from ovnk.kube.service_objects import Endpoint, EndpointSlice, Service, ServicePort
 from ovnk.translate import addressing
 from ovnk.translate.values import Cluster, NodeSubnets
@@ -89,3 +89,10 @@ def pool(name, *addresses, **spec):
     """An AddressPool as the API has it: `spec` in its own words (autoAssign, serviceSelector, namespaceSelector)."""
     metadata = {"name": name, "uid": f"uid-{name}"}
     return address_pool(json.dumps({"metadata": metadata, "spec": {"addresses": addresses, **spec}}).encode())
+
+
+def cluster_policy(name="guard", priority=10, *, tier="Admin", subject=None, ingress=(), egress=(), **given):
+    """A ClusterNetworkPolicy of the Admin tier about every pod, unless said otherwise."""
+    subject = subject or PodPeers((), namespaces=())
+    rules = tuple(ingress), tuple(egress)
+    return ClusterNetworkPolicy(name, f"uid-{name}", tier, priority, subject, *rules, **given)

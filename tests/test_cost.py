@@ -5,9 +5,20 @@ import pytest
 from ovnk.allocation import Network
 from ovnk.compiler import Compiler
 from ovnk.kube.objects import Namespace, Node, Pod, Put, Remove, Replace
-from ovnk.kube.policy_objects import NetworkPolicy, PodPeers, PolicyPort
+from ovnk.kube.policy_objects import ClusterNetworkPolicy, NetworkPolicy, PodPeers, PolicyPort, Rule
 from ovnk.kube.service_objects import Endpoint, EndpointSlice, Service
-from tests.builders import allowing, cluster, endpoint_slice, namespace, node, pod, policy, selecting, service
+from tests.builders import (
+    allowing,
+    cluster,
+    cluster_policy,
+    endpoint_slice,
+    namespace,
+    node,
+    pod,
+    policy,
+    selecting,
+    service,
+)
 
 
 def loaded(pods, nodes=20):
@@ -210,3 +221,49 @@ def test_a_namespace_relabelled_costs_the_pods_that_are_selected_by_it():
     small, large = relabelled(10, 3), relabelled(100, 30)
     assert small == large
     assert small[1] == 2
+
+
+def with_cluster_policies(count, tiers=False):
+    """Each is about the pods of one app and denies those of another, a priority each."""
+    compiler = loaded(200)
+    compiler.have_acl_tiers(tiers)
+    compiler.apply(Put(namespace()))
+    compiler.apply(Replace(ClusterNetworkPolicy, {one.key: one for one in map(denying, range(count))}))
+    compiler.settle()
+    compiler.outputs.northbound.take()
+    return compiler
+
+
+def denying(number, action="Deny"):
+    peers = (PodPeers(selecting(app="client"), namespaces=()),)
+    subject = PodPeers(selecting(app=f"app{number}"), namespaces=())
+    return cluster_policy(f"policy{number}", number, subject=subject, ingress=[Rule(peers, None, action)])
+
+
+@pytest.mark.parametrize("tiers", [False, True])
+@pytest.mark.parametrize(
+    "change",
+    [
+        Put(pod("new", node="n0", labels={"app": "app3"})),
+        Put(pod("p1", node="n1", labels={"app": "client"})),
+        Put(denying(3, "Accept")),
+        Put(denying(501)),
+        Remove(ClusterNetworkPolicy, "policy3"),
+    ],
+)
+def test_one_change_costs_the_same_among_any_number_of_cluster_policies(change, tiers):
+    assert cost(with_cluster_policies(10, tiers), change) == cost(with_cluster_policies(500, tiers), change)
+
+
+@pytest.mark.parametrize("tiers", [False, True])
+def test_a_pod_changes_no_acl_of_a_cluster_policy(tiers):
+    compiler = with_cluster_policies(10, tiers)
+    tables = changed_tables(compiler, Put(pod("new", node="n0", labels={"app": "client"})))
+    assert tables == [("Logical_Switch", "ports"), ("Logical_Switch_Port", ""), ("Port_Group", "ports")]
+
+
+def test_a_passing_rule_costs_those_behind_it_where_there_are_no_tiers():
+    """Derivations, but no fact: the subjects have nothing in common."""
+    (few, some), (many, same) = (cost(with_cluster_policies(count), Put(denying(3, "Pass"))) for count in (10, 100))
+    assert many - few == 90
+    assert same == some

@@ -9,7 +9,18 @@ from ovnk.contract import PodAllocation
 from ovnk.incremental.desired import Delta
 from ovnk.incremental.graph import Graph
 from ovnk.kube.objects import Namespace, Node, Pod
-from ovnk.kube.policy_objects import Block, NetworkPolicy, PodPeers, PolicyPort, Requirement
+from ovnk.kube.policy_objects import (
+    AdminNetworkPolicy,
+    BaselineAdminNetworkPolicy,
+    Block,
+    ClusterNetworkPolicy,
+    NetworkPolicy,
+    NodePeers,
+    PodPeers,
+    PolicyPort,
+    Requirement,
+    Rule,
+)
 from ovnk.kube.service_objects import Endpoint, EndpointSlice, Service
 from ovnk.translate import compile_cluster, key_of, wire
 from ovnk.translate.values import Cluster, NodeSubnets
@@ -47,6 +58,7 @@ def any_input(dice):
     )
     ips = [[f"10.244.{number}.{dice.randrange(3, 6)}"], [f"fd00:{number}::5"]]
     addresses = dice.choice([(), (f"192.168.100.{number}",), (f"192.168.100.{number}", f"fc00::{number}")])
+    role = dice.choice([(), (("role", "a"),)])
     return dice.choice(
         [
             lambda: cluster(mtu_bytes=dice.choice([None, 1400]), acl_tiers=dice.random() < 0.5),
@@ -55,7 +67,9 @@ def any_input(dice):
             ),
             lambda: any_policy(dice),
             lambda: any_policy(dice),
-            lambda: node(name, addresses=addresses, zone=dice.choice(["", "eu-1", "eu-2"])),
+            lambda: any_cluster_policy(dice),
+            lambda: any_cluster_policy(dice),
+            lambda: node(name, addresses=addresses, zone=dice.choice(["", "eu-1", "eu-2"]), labels=role),
             lambda: subnets(name, *dice.choice([[v4], [v6], [v4, v6]])),
             lambda: some_pod,
             lambda: some_pod,
@@ -100,6 +114,43 @@ def any_policy(dice):
         ingress=dice.choice([None, rules()]),
         egress=dice.choice([None, rules()]),
         log=dice.choice(LOGS),
+    )
+
+
+def any_cluster_policy(dice):
+    pods = [
+        PodPeers((), namespaces=selecting(team=dice.choice("ab"))),
+        PodPeers(selecting(app=dice.choice(["db", "web"])), namespaces=()),
+        PodPeers((), namespaces=()),
+    ]
+    others = [Block("0.0.0.0/0"), Block("10.244.1.0/24"), NodePeers(()), NodePeers(selecting(role="a"))]
+    ports = [
+        (PolicyPort("TCP", 80, 80),),
+        (PolicyPort("TCP", 1, 8080), PolicyPort("UDP")),
+        (PolicyPort("TCP", name="http"),),
+    ]
+
+    def rules(peers):
+        return tuple(
+            Rule(
+                tuple(dice.sample(peers, dice.randrange(1, 3))),
+                dice.choice([None, *ports]),
+                dice.choice(["Accept", "Deny", "Pass", "Pass"]),
+                dice.choice(["", "some rule"]),
+            )
+            for _ in range(dice.choice([0, 1, 3, 12]))
+        )
+
+    kind = dice.choice([ClusterNetworkPolicy, AdminNetworkPolicy, BaselineAdminNetworkPolicy])
+    return kind(
+        f"policy{dice.randrange(3)}",
+        "u",
+        dice.choice(["Admin", "Baseline"]),
+        dice.choice([0, 7, 1000]),
+        dice.choice(pods),
+        rules(pods),
+        rules([*pods, *others]),
+        log=dice.choice(["", "allow", "both", "no"]),
     )
 
 
@@ -170,4 +221,5 @@ def applied(facts, delta: Delta):
 def test_every_kind_of_input_is_walked_over():
     dice = random.Random(0)
     kinds = {type(any_input(dice)) for _ in range(300)}
-    assert kinds == {Cluster, Namespace, Node, Pod, NodeSubnets, PodAllocation, Service, EndpointSlice, NetworkPolicy}
+    policies = {NetworkPolicy, ClusterNetworkPolicy, AdminNetworkPolicy, BaselineAdminNetworkPolicy}
+    assert kinds == {Cluster, Namespace, Node, Pod, NodeSubnets, PodAllocation, Service, EndpointSlice, *policies}

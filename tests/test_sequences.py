@@ -6,13 +6,14 @@ Symmetric sequences do not test "A goes while B still refers to it"; those are w
 import pytest
 
 from ovnk.incremental.graph import Graph
-from ovnk.kube.policy_objects import PodPeers, PolicyPort
+from ovnk.kube.policy_objects import Block, NodePeers, PodPeers, PolicyPort, Rule
 from ovnk.kube.service_objects import Endpoint
 from ovnk.translate import compile_cluster, wire
 from tests.builders import (
     allocation,
     allowing,
     cluster,
+    cluster_policy,
     endpoint_slice,
     namespace,
     node,
@@ -66,8 +67,20 @@ GUARDED = (*NODES, namespace(team="a"), NAMED, allocation(NAMED), DB, allocation
 RELABELLED = tuple(namespace(team="b") if one == namespace(team="a") else one for one in GUARDED)
 UNDERSTOOD_NO_LONGER = (*GUARDED[:-1], policy(ingress=(), egress=(), invalid="spec is wrong"))
 
+PASSING = Rule((PodPeers(selecting(app="web"), namespaces=()),), (PolicyPort("TCP", 80, 80),), "Pass")
+NOBODY = Rule((NodePeers(()), Block("0.0.0.0/0")), None, "Deny")
+BY_NAME = Rule((TEAM,), (PolicyPort("TCP", name="http"),), "Accept")
+ADMIN = cluster_policy(subject=TEAM, ingress=[BY_NAME], egress=[PASSING, NOBODY])
+ADMINISTERED = (*GUARDED, ADMIN)
+WITH_TIERS = (cluster(acl_tiers=True), *ADMINISTERED[1:])
+# So many turns that no priority is where it was.
+TALL = cluster_policy("tall", 3, ingress=[Rule((TEAM,), None, one) for one in ("Accept", "Deny") * 20])
+PACKED = (*ADMINISTERED, TALL)
+OVERRULED = (*GUARDED, cluster_policy(subject=TEAM, egress=[NOBODY]))
+
 # A goes while B still refers to it.
 POLICY_LEFT_ALONE = (*ROUTER, AT_HTTP)
+ADMIN_LEFT_ALONE = (*ROUTER, ADMIN)
 NAMESPACE_GONE_POLICY_LEFT = tuple(one for one in GUARDED if one != namespace(team="a"))
 POLICY_GONE_PODS_LEFT = GUARDED[:-1]
 SERVICE_GONE_SLICE_LEFT = (*NODES, endpoint_slice("web-1", HERE, THERE))
@@ -100,6 +113,10 @@ SEQUENCES = {
     "zones go before the hints": [NEAR, ZONE_GONE_HINTS_LEFT, NEAR],
     "a policy comes and goes": [NODES, GUARDED, POLICY_GONE_PODS_LEFT, NODES],
     "a namespace is relabelled": [GUARDED, RELABELLED, GUARDED],
+    "an admin comes, changes his mind and goes": [GUARDED, ADMINISTERED, OVERRULED, ADMINISTERED, NODES],
+    "the northbound gets tiers and loses them": [ADMINISTERED, WITH_TIERS, ADMINISTERED],
+    "a policy of many turns comes and goes": [ADMINISTERED, PACKED, ADMINISTERED],
+    "the nodes go before the policy that names them": [ADMINISTERED, ADMIN_LEFT_ALONE, NOTHING],
     "a policy is broken and mended": [GUARDED, UNDERSTOOD_NO_LONGER, GUARDED],
     "the namespace goes before its policy": [GUARDED, NAMESPACE_GONE_POLICY_LEFT, POLICY_LEFT_ALONE, NOTHING],
 }

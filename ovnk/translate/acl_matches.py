@@ -9,15 +9,19 @@ from ovnk.translate import names
 # direction of the policy → (ACL direction, the subject's side of the packet, the peers' side)
 SIDES = {"ingress": ("to-lport", "outport", "src"), "egress": ("from-lport", "inport", "dst")}
 
-# What policies know by name, and what else is in use: IGMP, IP and IPv6 in IP, GRE, ESP, AH, OSPF, PIM, VRRP.
-POLICY_PROTOCOLS = ("SCTP", "TCP", "UDP")
+# The protocol of a port that stands for all protocols that policies have no name for, and which of them are in use:
+# ICMP, IGMP, IP and IPv6 in IP, GRE, ESP, AH, OSPF, PIM, VRRP. "Nominal predicate tcp may only be tested positively",
+# says OVN 23.03 to "!tcp", and makes no flow; all 253 others would be as many times the flows of one.
+OTHER = "OTHER"
 OTHER_PROTOCOLS = ("icmp4", "icmp6", "ip.proto == {2, 4, 41, 47, 50, 51, 89, 103, 112}")
 
 
-def subject(direction: str, *groups: str) -> str:
-    """The packet is to (ingress) or from (egress) a port of one of the groups."""
-    ports = [f"@{group}" for group in groups]
-    return f"{SIDES[direction][1]} == {ports[0] if len(ports) == 1 else '{' + ', '.join(ports) + '}'}"
+def subject(direction: str, group: str) -> str:
+    """The packet is to (ingress) or from (egress) a port of the group.
+
+    Of one group: ovn-controller passes a whole match over where a group that it names has no port on the switch.
+    """
+    return f"{SIDES[direction][1]} == @{group}"
 
 
 def peers(direction: str, families: Iterable[int], groups: Sequence[str], sets: Sequence[str]) -> str:
@@ -36,7 +40,7 @@ def ports(wanted: Iterable[PolicyPort]) -> str:
     by_protocol: dict[str, list[PolicyPort]] = {}
     for port in wanted:
         by_protocol.setdefault(port.protocol.lower(), []).append(port)
-    parts = []
+    parts = list(OTHER_PROTOCOLS) if by_protocol.pop(OTHER.lower(), ()) else []
     for protocol, some in sorted(by_protocol.items()):
         if any(not port.first for port in some):
             parts.append(protocol)
@@ -47,16 +51,6 @@ def ports(wanted: Iterable[PolicyPort]) -> str:
         ranges = sorted({(port.first, port.last) for port in some if port.first < port.last})
         parts += [f"({protocol}.dst >= {first} && {protocol}.dst <= {last})" for first, last in ranges]
     return " || ".join(parts)
-
-
-def beyond(protocols: Sequence[str]) -> str:
-    """Any protocol but these: "icmp4 || icmp6 || sctp || …"; "" where there are none to leave out.
-
-    OVN 23.03 says "Nominal predicate tcp may only be tested positively" to "!tcp", and makes no flow. So it is those
-    that are in use; any other, known by its number alone, is left to the tiers below.
-    """
-    left = [protocol.lower() for protocol in POLICY_PROTOCOLS if protocol not in protocols]
-    return " || ".join([*left, *OTHER_PROTOCOLS]) if protocols else ""
 
 
 def in_set(direction: str, family: int, address_set: str) -> str:

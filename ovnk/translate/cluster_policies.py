@@ -108,8 +108,9 @@ def shares(view: View, placed: PlacedRule) -> Iterator[Share]:
 
 def selections(_view: View, share: Share) -> Iterator[Selection]:
     """The pods that the share's ACL names."""
-    for peers in (*share.subjects, *(peers for part in share.peers or () for peers in part.pods)):
-        yield Selection(peers)
+    yield Selection(share.subject)
+    for part in share.peers or ():
+        yield from map(Selection, part.pods)
 
 
 def node_selections(_view: View, share: Share) -> Iterator[NodeSelection]:
@@ -128,9 +129,9 @@ def named_uses(_view: View, share: Share) -> Iterator[NamedUse]:
 
 
 def holders(share: Share) -> list[Selection]:
-    """Whose the share's named ports are: its subjects', or for egress its peers'."""
+    """Whose the share's named ports are: its subject's, or for egress its peers'."""
     if share.rule.direction == "ingress":
-        return [Selection(one) for one in share.subjects]
+        return [Selection(share.subject)]
     return [Selection(one) for part in share.peers or () for one in part.pods]
 
 

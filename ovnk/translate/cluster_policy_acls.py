@@ -20,9 +20,10 @@ OWN_OFFSETS = (addressing.ROUTER_OFFSET, addressing.MANAGEMENT_OFFSET)
 
 
 class _Matched(NamedTuple):
-    """A match, and which of the rule's ports it is about ("" for all that have numbers)."""
+    """A match, the Port_Group whose ports it is about, and which of the rule's ports ("" for all that have numbers)."""
 
     match: str
+    group: str
     where: str = ""
 
 
@@ -48,7 +49,6 @@ def acls(view: View, share: Share) -> Iterator[Fact]:
     yield from (_address_set(share, place, *at, addresses) for at, addresses in sets.items())
     families = [addressing.family(cidr) for cidr in cluster.cluster_cidrs]
     logged = placed.log in (VERDICTS[share.action], "both") and share.action != "Pass"
-    group = names.port_group(Selection(placed.subject).key)
     for found in _matches(view, share, families, {at: names.address_set(f"{place} {at[0]}", at[1]) for at in sets}):
         key = f"{place}{found.where}"
         shown = f"{index}{found.where}" + (f" {placed.rule.name}" if placed.rule.name else "")
@@ -64,7 +64,7 @@ def acls(view: View, share: Share) -> Iterator[Fact]:
             action=ACTIONS[share.action],
             **policies.columns(view, placed.direction, band.tier, logged),
         )
-        yield Member("Port_Group", group, "acls", Ref("ACL", key))
+        yield Member("Port_Group", found.group, "acls", Ref("ACL", key))
     if logged:
         yield from policies.meter_rows()
 
@@ -72,34 +72,34 @@ def acls(view: View, share: Share) -> Iterator[Fact]:
 def _matches(view: View, share: Share, families: Sequence[int], sets: dict[tuple[int, int], str]) -> Iterator[_Matched]:
     """What the share's ACLs match; `sets` are the Address_Sets of its parts that have networks, by part and family."""
     direction = share.rule.direction
-    groups = [names.port_group(Selection(one).key) for one in share.subjects]
-    on_subject = acl_matches.subject(direction, *groups)
+    group = names.port_group(Selection(share.subject).key)
+    on_subject = acl_matches.subject(direction, group)
     parts = [_part(direction, families, number, part, sets) for number, part in enumerate(share.peers or ())]
     peers = "ip" if share.peers is None else acl_matches.either(*parts)
     if not peers:
         return
     numbered = None if share.ports is None else [port for port in share.ports if not port.name]
-    beyond = acl_matches.beyond(share.beyond)
-    if numbered is None or numbered or beyond:
-        yield _Matched(acl_matches.both(on_subject, peers, acl_matches.ports(numbered or ()), beyond))
+    if numbered is None or numbered:
+        yield _Matched(acl_matches.both(on_subject, peers, acl_matches.ports(numbered or ())), group)
     for port in share.ports or ():
         for holder in cluster_policies.holders(share) if port.name else ():
             found = view.by(NamedPort, "use", (holder.key, port.protocol, port.name))
             for named in sorted(found, key=lambda one: one.number):
                 if port.first and not port.first <= named.number <= port.last:
                     continue
-                group, at = names.port_group(named.text), acl_matches.port(named.protocol, named.number)
+                having, at = names.port_group(named.text), acl_matches.port(named.protocol, named.number)
                 where = f".{named.port}={named.number}/{named.protocol.lower()} of {named.selection}"
                 if direction == "ingress":
-                    yield _Matched(acl_matches.both(acl_matches.subject(direction, group), peers, at), where)
+                    on_holder = acl_matches.subject(direction, having)
+                    yield _Matched(acl_matches.both(on_holder, peers, at), having, where)
                     continue
-                having = [
-                    _part(direction, families, number, part, sets, (group,))
+                to = [
+                    _part(direction, families, number, part, sets, (having,))
                     for number, part in enumerate(share.peers or ())
                     if any(Selection(one) == holder for one in part.pods)
                 ]
-                if to := acl_matches.either(*having):
-                    yield _Matched(acl_matches.both(on_subject, to, at), where)
+                if any(to):
+                    yield _Matched(acl_matches.both(on_subject, acl_matches.either(*to), at), group, where)
 
 
 def _part(

@@ -96,20 +96,19 @@ class Part(Struct, frozen=True):
 
 
 class Share(Struct, frozen=True):
-    """What of a rule is left to it, as one ACL says it: subjects × peers × ports, any of each.
+    """What of a rule is left to it, as one ACL says it: subject × peers × ports, any of each.
 
-    `peers` is None for everybody, `ports` None for everything; `beyond` are protocols, and all but those match as well.
-    `piece` tells the shares of a rule from one another; `action` is what is done, Pass where the server can. `instead`
-    says what of the rule could not be done, "" if all could.
+    `peers` is None for everybody, `ports` None for everything; a port's protocol may also be OTHER. `piece` tells the
+    shares of a rule from one another; `action` is what is done, Pass where the server can. `instead` says what of the
+    rule could not be done, "" if all could.
     """
 
     rule: PlacedRule
     piece: int
     action: str
-    subjects: tuple[PodPeers, ...]
+    subject: PodPeers
     peers: tuple[Part, ...] | None
     ports: tuple[PolicyPort, ...] | None
-    beyond: tuple[str, ...] = ()
     instead: str = ""
 
     @property

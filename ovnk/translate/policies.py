@@ -121,13 +121,16 @@ def rules(view: View, policy: NetworkPolicy) -> Iterator[Fact]:
                 at = acl_matches.port(named.protocol, named.number)
                 holders = names.port_group(named.text)
                 where = f"{index}.{named.port}={named.number}/{named.protocol.lower()}"
+                stands_on = group
                 if direction == "ingress":
+                    # Of a group without ports on a switch ovn-controller knows nothing there, and complains.
+                    stands_on = holders
                     match = acl_matches.both(acl_matches.subject(direction, holders), peers or "ip", at)
                 else:
                     where += f" of {named.selection}"
                     to = acl_matches.peers(direction, families, [holders], [named.text])
                     match = acl_matches.both(on_subject, to, _within(families, place, rule, named), at)
-                yield from _allow(view, policy, direction, where, group, match)
+                yield from _allow(view, policy, direction, where, stands_on, match)
 
 
 def meter(view: View, policy: NetworkPolicy) -> Iterator[Fact]:

@@ -6,7 +6,8 @@ behind it, with what can be taken out without negation:
 
 - selectors: "not a=1 and b=2" is "a notin 1" or "b notin 2", selectors again (every operator has its opposite);
 - networks: a network without another is some networks;
-- ports: intervals.
+- ports: intervals, and protocols by name. OVN can test a protocol for equality alone, and each makes as many flows
+  again; so to peers of whom some ports pass, protocols that nobody uses (acl_matches.OTHER_PROTOCOLS) pass as well.
 
 Addresses within the pod networks are pods' and the nodes' own ports'; nobody else answers there. So a network without
 the pods of a selector is the network outside, and inside the pods of the opposite selectors. Pure; no pod is looked at.
@@ -23,6 +24,7 @@ OPPOSITE = {"In": "NotIn", "NotIn": "In", "Exists": "DoesNotExist", "DoesNotExis
 EVERY_POD = PodPeers((), namespaces=())
 EVERYWHERE = ("0.0.0.0/0", "::/0")
 PORTS = (1, 65535)
+PROTOCOLS = ("TCP", "UDP", "SCTP", acl_matches.OTHER)
 # Of more pieces than this a rule is not made: it says so.
 PIECES_MAX = 64
 
@@ -45,9 +47,9 @@ def shares(placed: PlacedRule, passing: Iterable[PlacedRule], cluster_networks: 
         if minus(placed.subject, one.subject) != (placed.subject,) and (one.rule.ports is None or _numbered(one))
     ]
     found: list[Share] = []
-    for ports, beyond, over in _cells(rule.ports, before):
-        for subjects, peers in _left((placed.subject,), rule.peers, over, cluster_networks):
-            found.append(Share(placed, len(found), rule.action, subjects, peers, ports, beyond))
+    for ports, over in _cells(rule.ports, before):
+        for subject, peers in _left(placed.subject, rule.peers, over, cluster_networks):
+            found.append(Share(placed, len(found), rule.action, subject, peers, ports))
             _bounded(found)
     return found
 
@@ -55,7 +57,7 @@ def shares(placed: PlacedRule, passing: Iterable[PlacedRule], cluster_networks: 
 def whole(placed: PlacedRule, action: str, instead: str = "") -> Share:
     """All of the rule."""
     peers = None if placed.rule.peers is None else _parts(placed.rule.peers)
-    return Share(placed, 0, action, (placed.subject,), peers, placed.rule.ports, (), instead)
+    return Share(placed, 0, action, placed.subject, peers, placed.rule.ports, instead)
 
 
 def minus(one: PodPeers, other: PodPeers) -> tuple[PodPeers, ...]:
@@ -99,31 +101,26 @@ def satisfiable(selector: Selector) -> bool:
 
 def _cells(
     ports: tuple[PolicyPort, ...] | None, passing: Sequence[PlacedRule]
-) -> Iterator[tuple[tuple[PolicyPort, ...] | None, tuple[str, ...], list[PlacedRule]]]:
-    """The ports in parts, each with the rules that pass something of it: (ports, protocols beyond which, rules)."""
-    everything = [one for one in passing if one.rule.ports is None]
-    told = [one for one in passing if one.rule.ports is not None]
-    if not told:
-        yield ports, (), everything
+) -> Iterator[tuple[tuple[PolicyPort, ...] | None, tuple[PlacedRule, ...]]]:
+    """The ports in parts, each with the rules that pass something of it; all of them where nobody passes any port."""
+    passing = tuple(passing)
+    yield ports, passing
+    everything = tuple(one for one in passing if one.rule.ports is None)
+    if len(everything) == len(passing):
         return
-    protocols = tuple(sorted({port.protocol for one in told for port in _numbered(one)}))
-    wanted = [PolicyPort(protocol) for protocol in protocols] if ports is None else ports
-    if ports is None:
-        yield (), protocols, everything
-    cells: dict[tuple[int, ...], list[PolicyPort]] = {}
-    for port in wanted:
+    cells: dict[tuple[PlacedRule, ...], list[PolicyPort]] = {}
+    for port in [PolicyPort(protocol) for protocol in PROTOCOLS] if ports is None else ports:
         span = (port.first, port.last) if port.first else PORTS
         starts = {span[0]}
-        for one in told:
-            for other in _numbered(one):
-                if other.protocol == port.protocol:
-                    starts |= {other.first or PORTS[0], (other.last or PORTS[1]) + 1}
+        for other in (other for one in passing for other in _numbered(one) if other.protocol == port.protocol):
+            starts |= {other.first or PORTS[0], (other.last or PORTS[1]) + 1}
         edges = sorted(start for start in starts if span[0] <= start <= span[1])
         for first, after in zip(edges, [*edges[1:], span[1] + 1], strict=True):
-            over = tuple(number for number, one in enumerate(told) if _passes(one, port.protocol, first))
-            cells.setdefault(over, []).append(_interval(port, first, after - 1))
+            over = tuple(one for one in passing if one.rule.ports is None or _passes(one, port.protocol, first))
+            if over != passing:
+                cells.setdefault(over, []).append(_interval(port, first, after - 1))
     for over, some in cells.items():
-        yield tuple(some), (), [*everything, *(told[number] for number in over)]
+        yield tuple(some), over
 
 
 def _interval(port: PolicyPort, first: int, last: int) -> PolicyPort:
@@ -148,36 +145,31 @@ def _passes(placed: PlacedRule, protocol: str, number: int) -> bool:
 
 
 def _left(
-    subjects: tuple[PodPeers, ...],
-    peers: tuple[Peer, ...] | None,
-    passing: Sequence[PlacedRule],
-    cluster_networks: Networks,
-) -> Iterator[tuple[tuple[PodPeers, ...], tuple[Part, ...] | None]]:
-    """Subjects × peers without those that pass: either the subject is not theirs, or the peer is not.
+    subject: PodPeers, peers: tuple[Peer, ...] | None, passing: Sequence[PlacedRule], cluster_networks: Networks
+) -> Iterator[tuple[PodPeers, tuple[Part, ...] | None]]:
+    """Subject × peers without those that pass: either the subject is not theirs, or the peer is not.
 
     Taken together by subject, since a policy has many rules and one subject.
     """
+    everybody = tuple(Block(network) for network in EVERYWHERE)
     theirs: dict[PodPeers, list[Peer]] = {}
     for one in passing:
-        everybody = tuple(Block(network) for network in EVERYWHERE)
         theirs.setdefault(one.subject, []).extend(everybody if one.rule.peers is None else one.rule.peers)
     if not theirs:
-        yield subjects, None if peers is None else _parts(peers)
+        yield subject, None if peers is None else _parts(peers)
         return
-    wanted = tuple(Block(network) for network in EVERYWHERE) if peers is None else peers
-    open_ends: list[tuple[tuple[PodPeers, ...], tuple[Peer, ...]]] = [(subjects, ())]
-    for subject, passed in theirs.items():
+    open_ends: list[tuple[PodPeers, tuple[Peer, ...]]] = [(subject, ())]
+    for other, passed in theirs.items():
         following = []
         for some, taken in open_ends:
-            others = _minus_all(some, [subject])
-            if others:
-                following.append((others, taken))
-            if others != some:
+            rest = minus(some, other)
+            following += [(one, taken) for one in rest]
+            if rest != (some,):
                 following.append((some, (*taken, *passed)))
         open_ends = following
         _bounded(open_ends)
     for some, taken in open_ends:
-        left = _peers_left(wanted, taken, cluster_networks)
+        left = _peers_left(everybody if peers is None else peers, taken, cluster_networks)
         if left:
             yield some, left
 

@@ -31,6 +31,7 @@ class Acls:
 
     def _verdict(self, direction: str, side: str, port: str, packet: dict[str, Any]) -> str:
         found = []
+        switch = self._switch(port)
         for (table, key, column), elements in self.members.items():
             # An ACL of a port group concerns every switch that has a port of the group: its match says which ports.
             if column != "acls" or (table == "Logical_Switch" and port not in self._ports(table, key)):
@@ -38,7 +39,9 @@ class Acls:
             found += [
                 (acl.get("tier", 0), -acl["priority"], acl["action"])
                 for acl in (self.rows["ACL", element] for element in elements)
-                if acl["direction"] == direction and self._holds(acl["match"], {**packet, side: port})
+                if acl["direction"] == direction
+                and self._is_made(acl["match"], switch)
+                and self._holds(acl["match"], {**packet, side: port})
             ]
         while found:
             first = min(found)[:2]
@@ -49,6 +52,18 @@ class Acls:
             # ovn-nb(5), ACL action: "skip to the next tier of ACLs", in the last one as if nothing had matched.
             found = [one for one in found if one[0] > first[0]]
         return "allow"
+
+    def _switch(self, port: str) -> set[str]:
+        """All ports of the switch that this one is on."""
+        switches = (key for table, key in self.rows if table == "Logical_Switch")
+        return next(ports for ports in (self._ports("Logical_Switch", key) for key in switches) if port in ports)
+
+    def _is_made(self, match: str, switch: set[str]) -> bool:
+        """Whether ovn-controller makes flows of it: not where a group that it names has no port on the switch.
+
+        "Syntax error at `@…' expecting port group name", since ports of a group are known by switch (OVN 23.03).
+        """
+        return all(self._ports("Port_Group", group) & switch for group in re.findall(r"@(\w+)", match))
 
     def _ports(self, table: str, key: str) -> set[str]:
         return self.members.get((table, key, "ports"), set())
