@@ -13,7 +13,7 @@ from tests.cni import world
 pytestmark = pytest.mark.system
 
 WORKERS = 6
-SECONDS = 10
+SECONDS = 6
 
 
 def live(node, number, stop, failures, dice):
