@@ -8,7 +8,7 @@ import gc
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def run(settings: Settings) -> Iterator[Figure]:
 
 def _commit(folder: Path, size: int) -> float:
     """Seconds that compiler and writer take for all pods, the database's reply included."""
-    with _nodes_in_place(folder, size) as (compiler, northbound, _):
+    with nodes_in_place(folder, size // objects.PODS_A_NODE) as (compiler, northbound, _):
         pods = objects.pods(size, size // objects.PODS_A_NODE)
         began = time.perf_counter()
         commit = northbound.apply(_delta(compiler, pods))
@@ -60,9 +60,15 @@ def _commit(folder: Path, size: int) -> float:
 
 def _bound(folder: Path, size: int) -> float:
     """Seconds that the server alone takes for the same rows."""
-    with _nodes_in_place(folder, size) as (compiler, northbound, server):
+    node_count = size // objects.PODS_A_NODE
+    return server_seconds(folder, node_count, lambda compiler: _delta(compiler, objects.pods(size, node_count)))
+
+
+def server_seconds(folder: Path, node_count: int, delta_of: Callable[[Compiler], Delta]) -> float:
+    """Seconds that the server takes for what the delta becomes on the wire, over a northbound that holds the nodes."""
+    with nodes_in_place(folder, node_count) as (compiler, northbound, server):
         northbound.stop()
-        delta = _delta(compiler, objects.pods(size, size // objects.PODS_A_NODE))
+        delta = delta_of(compiler)
         chunks = changes.chunks(changes.units(changes.of_delta(delta, Wire()).changes))
         requests = database.encoded(server.database_name, (changes.operations(chunk) for chunk in chunks))
         began = time.perf_counter()
@@ -78,9 +84,10 @@ def _delta(compiler: Compiler, pods: dict[str, objects.Pod]) -> Delta:
 
 
 @contextmanager
-def _nodes_in_place(folder: Path, size: int) -> Iterator[tuple[Compiler, Northbound, OvsdbServer]]:
+def nodes_in_place(folder: Path, node_count: int) -> Iterator[tuple[Compiler, Northbound, OvsdbServer]]:
+    """A compiler that leads over so many nodes, and a northbound that holds them."""
     with tempfile.TemporaryDirectory(dir=folder) as place, ovsdb_server(Path(place)) as server:
-        compiler = engine.compiler(0, size // objects.PODS_A_NODE)
+        compiler = engine.compiler(0, node_count)
         northbound = Northbound(server.remote)
         try:
             connect(northbound)

@@ -25,8 +25,8 @@ SAMPLES = 60
 SPACE = "default"
 
 # Reads an address a line; writes when it was first served (CLOCK_MONOTONIC, which is the machine's), or null. Each try
-# is short: one whose refusal, which ovn-controller sends, is overtaken by the change (1 in 300) would wait for its SYN to
-# be sent again after a second, while others are served already.
+# is short: one whose refusal, which ovn-controller sends, is overtaken by the change (1 in 300) would wait a second for
+# its SYN to be sent again, while others are served already.
 _CLIENT = r"""
 import socket, sys, time
 for line in sys.stdin:

@@ -5,10 +5,8 @@ change is served by three nodes: service_effect.py.
 """
 
 import gc
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +17,10 @@ from ovnk.incremental.desired import Delta
 from ovnk.kube import decode_services
 from ovnk.kube.objects import Change, Put, Replace
 from ovnk.kube.service_objects import EndpointSlice, Service
-from ovnk.northbound import changes
-from ovnk.northbound.schema import Wire
-from ovnk.northbound.writer import Northbound
-from tests.bench import database, engine, objects, service_effect
+from tests.bench import engine, objects, service_effect
 from tests.bench.figures import Figure, Section
-from tests.bench.northbound import connect
+from tests.bench.northbound import nodes_in_place, server_seconds
 from tests.bench.running import Settings, middle
-from tests.ovsdb import OvsdbServer, ovsdb_server
 from tests.proof.scratch import Scratch, scratch
 
 SERVICES, ENDPOINTS, NODES = 1_000, 10, 20
@@ -48,7 +42,10 @@ def run(settings: Settings) -> Iterator[Figure]:
 
 
 def _from_nothing(section: Section, settings: Settings) -> Iterator[Figure]:
-    turns = [(_commit(settings.folder), _bound(settings.folder)) for _ in range(1 if settings.quick else TURNS)]
+    turns = [
+        (_commit(settings.folder), server_seconds(settings.folder, NODES, _all))
+        for _ in range(1 if settings.quick else TURNS)
+    ]
     ours, theirs = (middle([turn[side] for turn in turns]) for side in (0, 1))
     name = f"{SERVICES:,} Services of {ENDPOINTS}: JSON to commit"
     yield section.below(name, ours, "s", SECONDS_MOST, "ovsdb-server, encoded before", theirs)
@@ -56,7 +53,7 @@ def _from_nothing(section: Section, settings: Settings) -> Iterator[Figure]:
 
 def _commit(folder: Path) -> float:
     manifests = _manifests(SERVICES)
-    with _nodes_in_place(folder) as (compiler, northbound, _):
+    with nodes_in_place(folder, NODES) as (compiler, northbound, _):
         began = time.perf_counter()
         commit = northbound.apply(_delta(compiler, manifests))
         spent = time.perf_counter() - began
@@ -64,28 +61,8 @@ def _commit(folder: Path) -> float:
     return spent
 
 
-def _bound(folder: Path) -> float:
-    with _nodes_in_place(folder) as (compiler, northbound, server):
-        northbound.stop()
-        delta = _delta(compiler, _manifests(SERVICES))
-        chunks = changes.chunks(changes.units(changes.of_delta(delta, Wire()).changes))
-        requests = database.encoded(server.database_name, (changes.operations(chunk) for chunk in chunks))
-        began = time.perf_counter()
-        database.send(server, requests)
-        return time.perf_counter() - began
-
-
-@contextmanager
-def _nodes_in_place(folder: Path) -> Iterator[tuple[Compiler, Northbound, OvsdbServer]]:
-    with tempfile.TemporaryDirectory(dir=folder) as place, ovsdb_server(Path(place)) as server:
-        compiler = engine.compiler(0, NODES)
-        northbound = Northbound(server.remote)
-        try:
-            connect(northbound)
-            northbound.reconcile(compiler.outputs.northbound)  # type: ignore[arg-type]  # all of them are Facts
-            yield compiler, northbound, server
-        finally:
-            northbound.stop()
+def _all(compiler: Compiler) -> Delta:
+    return _delta(compiler, _manifests(SERVICES))
 
 
 def _delta(compiler: Compiler, manifests: tuple[list[bytes], list[bytes]]) -> Delta:

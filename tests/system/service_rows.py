@@ -145,29 +145,3 @@ def _server(name: str, node: str, odd: int) -> Object:
         port = {"name": f"odd-{kind.lower()}", "containerPort": odd, "protocol": kind}
         made["spec"]["containers"][0]["ports"].append(port)
     return made
-
-
-# What listens outside: answers as the built-in server does, on TCP and UDP of the port that is its argument.
-OUTSIDE_SERVER = r"""
-import http.server, json, socket, socketserver, sys, threading
-def answer(client):
-    return json.dumps({"pod": "outside", "clientAddress": client[0].removeprefix("::ffff:")}).encode()
-class Page(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = answer(self.client_address)
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *_): pass
-class Datagram(socketserver.BaseRequestHandler):
-    def handle(self): self.request[1].sendto(answer(self.client_address), self.client_address)
-class Pages(http.server.ThreadingHTTPServer):
-    address_family, request_queue_size = socket.AF_INET6, 256
-class Datagrams(socketserver.UDPServer):
-    address_family = socket.AF_INET6
-threading.Thread(target=Datagrams(("::", int(sys.argv[1])), Datagram).serve_forever, daemon=True).start()
-pages = Pages(("::", int(sys.argv[1])), Page)
-print("ready", flush=True)
-pages.serve_forever()
-"""

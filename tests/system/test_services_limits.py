@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.labs import Lab
-from tests.system import workloads
+from tests.system import servers, workloads
 from tests.system.services import Asking, ask, cluster_ip, established, service
 
 pytestmark = pytest.mark.system
@@ -14,23 +14,6 @@ pytestmark = pytest.mark.system
 # A network behind the outside place, every address of which answers as itself.
 MANY, ENDPOINTS, SLICE = "198.18.0.0/20", 1000, 100
 MANY_PORT = 18101
-_SERVER = r"""
-import http.server, json, socket, sys
-class Page(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        own = self.connection.getsockname()[0]
-        body = json.dumps({"pod": own, "clientAddress": self.client_address[0]}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *_): pass
-class Server(http.server.ThreadingHTTPServer):
-    request_queue_size = 256
-server = Server(("0.0.0.0", int(sys.argv[1])), Page)
-print("ready", flush=True)
-server.serve_forever()
-"""
 
 
 def slice_of(name: str, of: str, space: str, addresses: list[str], kind: str = "IPv4", port: int = 8080) -> Any:
@@ -89,7 +72,7 @@ def test_a_service_of_a_thousand_endpoints_is_served_by_all_of_them(dual_stack: 
     lab = dual_stack
     addresses = [f"198.18.{number // 250}.{number % 250 + 1}" for number in range(ENDPOINTS)]
     lab.exec("outside", "ip", "route", "add", "local", MANY, "dev", "lo")
-    server = lab.popen("outside", workloads.PYTHON, "-c", _SERVER, str(MANY_PORT))
+    server = lab.popen("outside", workloads.PYTHON, "-c", servers.EACH_ADDRESS, str(MANY_PORT))
     try:
         assert server.stdout
         assert server.stdout.readline() == "ready\n"

@@ -14,14 +14,13 @@ import pytest
 
 from tests.labs import Lab
 from tests.oracle.service_paths import CLUSTER_IP, NODE_PORT, Client, Front, answering, refused, seen
-from tests.system import batch, workloads
+from tests.system import batch, servers, workloads
 from tests.system.service_rows import (
     CLIENTS,
     EXTERNAL_IPS,
     LOCAL_IPS,
     OUTSIDE,
     OUTSIDE_PORT,
-    OUTSIDE_SERVER,
     OWN_ROUTING,
     PROTOCOLS,
     ROWS,
@@ -160,7 +159,7 @@ def _outside(lab: Lab, nodes: dict[str, list[str]]) -> Iterator[None]:
             via = of_family(nodes[node], 6 if ":" in destination else 4)
             done = lab.exec("outside", "ip", "route", "replace", destination, "via", via)
             assert done.returncode == 0, done.stderr
-    server = lab.popen("outside", workloads.PYTHON, "-c", OUTSIDE_SERVER, str(OUTSIDE_PORT))
+    server = lab.popen("outside", workloads.PYTHON, "-c", servers.OUTSIDE, str(OUTSIDE_PORT))
     try:
         assert server.stdout
         assert server.stdout.readline() == "ready\n"

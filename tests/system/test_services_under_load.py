@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.labs import Lab
-from tests.system import workloads
+from tests.system import servers, workloads
 from tests.system.services import Asking, ask, cluster_ip, established, service
-from tests.system.test_services_rolling import DRAINING_SERVER
 
 pytestmark = pytest.mark.system
 
@@ -90,7 +89,7 @@ def test_endpoints_that_drain_leave_and_no_request_fails(shop: Shop) -> None:
     """From three to one, and then the last: while it is terminating and serves, it is still asked (KEP-1669)."""
     lab = shop.lab
     probe = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
-    server = workloads.script("server", DRAINING_SERVER, readinessProbe=probe, ports=[{"containerPort": 8080}])
+    server = workloads.script("server", servers.DRAINING, readinessProbe=probe, ports=[{"containerPort": 8080}])
     pods = [workloads.pod(f"drain-{node}", [server], node, SPACE, app="drain") for node in lab.nodes]
     for pod in pods:
         pod["spec"]["terminationGracePeriodSeconds"] = 10
