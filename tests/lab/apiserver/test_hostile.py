@@ -13,7 +13,7 @@ from ovnk.lab.apiserver.deletion import Delete
 from ovnk.lab.apiserver.kinds import Kind
 from ovnk.lab.apiserver.selectors import Selector
 from ovnk.lab.apiserver.status import StatusError
-from tests.lab.apiserver.test_operations import Cluster, definition, deployment, pod
+from tests.lab.apiserver.cluster import Cluster, definition, deployment, pod
 
 LEAVES = st.one_of(
     st.none(),

@@ -1,80 +1,25 @@
-"""The verbs without HTTP: creating, locking, deleting, and what follows a delete."""
+"""The verbs without HTTP: creating, changing and applying, and what is stored of it."""
 
 import copy
-import ipaddress
 from typing import Any
 
-import pytest
-
-from ovnk.lab.apiserver import kinds, patches, services
+from ovnk.lab.apiserver import patches
 from ovnk.lab.apiserver.bodies import Write
-from ovnk.lab.apiserver.collection import Collector
 from ovnk.lab.apiserver.deletion import Delete
-from ovnk.lab.apiserver.kinds import Kind
-from ovnk.lab.apiserver.operations import Operations
-from ovnk.lab.apiserver.registry import Registry
-from ovnk.lab.apiserver.status import StatusError
-from ovnk.lab.apiserver.store import Store
-from ovnk.lab.apiserver.stored import Stored
-
-PODS, NAMESPACES, CONFIG_MAPS = kinds.built_in("pods"), kinds.built_in("namespaces"), kinds.built_in("configmaps")
-DEPLOYMENTS, DEFINITIONS = (
-    kinds.built_in("deployments", "apps"),
-    kinds.built_in("customresourcedefinitions", "apiextensions.k8s.io"),
+from tests.lab.apiserver.cluster import (
+    CONFIG_MAPS,
+    CORE_EVENTS,
+    DEPLOYMENTS,
+    NEW_EVENTS,
+    NODES,
+    PODS,
+    SECRETS,
+    WRITE,
+    Cluster,
+    config_map,
+    deployment,
+    pod,
 )
-NODES, SECRETS = kinds.built_in("nodes"), kinds.built_in("secrets")
-CORE_EVENTS, NEW_EVENTS = kinds.built_in("events"), kinds.built_in("events", "events.k8s.io")
-WRITE = Write("test")
-
-
-class Cluster:
-    """Operations over an empty store with namespace default; deletes are followed up by hand."""
-
-    def __init__(self, cidrs: tuple[str, ...] = ("10.96.0.0/24",)) -> None:
-        self.store = Store()
-        self.registry = Registry(self.store)
-        networks = tuple(ipaddress.ip_network(cidr) for cidr in cidrs)
-        self.operations = Operations(self.store, self.registry, services.ServiceAddresses(self.store, networks))
-        self.collector = Collector(self.operations, lambda: None)
-        self.create(NAMESPACES, {"metadata": {"name": "default"}})
-
-    def create(
-        self, kind: Kind, body: dict[str, Any], namespace: str = "default", write: Write = WRITE
-    ) -> dict[str, Any]:
-        return self.operations.create(kind, namespace if kind.namespaced else "", copy.deepcopy(body), write).value
-
-    def get(self, kind: Kind, name: str, namespace: str = "default") -> dict[str, Any] | None:
-        stored = self.store.get(kind.storage, namespace if kind.namespaced else "", name)
-        return None if stored is None else stored.value
-
-    def patch(
-        self, kind: Kind, name: str, patch: Any, subresource: str = "", media_type: str = patches.MERGE
-    ) -> dict[str, Any]:
-        write = Write("test", subresource=subresource)
-        namespace = "default" if kind.namespaced else ""
-        return self.operations.patch(kind, namespace, name, media_type, patch, write).value
-
-    def delete(self, kind: Kind, name: str, **options: Any) -> tuple[Stored, bool]:
-        return self.operations.delete(kind, "default" if kind.namespaced else "", name, Delete(**options))
-
-    def refusal(self, call: Any, *arguments: Any, **more: Any) -> StatusError:
-        with pytest.raises(StatusError) as refused:
-            call(*arguments, **more)
-        return refused.value
-
-
-@pytest.fixture
-def cluster() -> Cluster:
-    return Cluster()
-
-
-def pod(name: str = "web", **spec: Any) -> dict[str, Any]:
-    return {"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i"}], **spec}}
-
-
-def config_map(name: str = "a", **more: Any) -> dict[str, Any]:
-    metadata = {"name": name, **more.pop("metadata", {})}
-    return {"metadata": metadata, "data": {"k": "v"}, **more}
 
 
 def test_a_new_object_gets_identity_and_its_status_is_the_servers(cluster: Cluster) -> None:
@@ -144,14 +89,6 @@ def test_a_write_that_changes_nothing_has_no_version(cluster: Cluster) -> None:
     assert after == before
 
 
-def deployment(**spec: Any) -> dict[str, Any]:
-    template = {"metadata": {"labels": {"app": "d"}}, "spec": pod()["spec"]}
-    return {
-        "metadata": {"name": "d"},
-        "spec": {"selector": {"matchLabels": {"app": "d"}}, "template": template, **spec},
-    }
-
-
 def test_generation_counts_changes_of_the_spec_alone(cluster: Cluster) -> None:
     cluster.create(DEPLOYMENTS, deployment())
     cluster.patch(DEPLOYMENTS, "d", {"metadata": {"labels": {"a": "b"}}})
@@ -194,220 +131,6 @@ def test_a_dry_run_answers_and_stores_nothing(cluster: Cluster) -> None:
     assert cluster.operations.delete(PODS, "default", "web", Delete(dry_run=True))[1]
     assert cluster.get(PODS, "web") is not None
     assert cluster.store.version == version + 1
-
-
-def test_a_pod_on_a_node_stays_until_its_kubelet_deletes_it_with_grace_zero(cluster: Cluster) -> None:
-    cluster.create(PODS, pod())
-    cluster.operations.bind("default", "web", "n1", {}, WRITE)
-    stored, gone = cluster.delete(PODS, "web")
-    assert not gone
-    assert stored.value["metadata"]["deletionGracePeriodSeconds"] == 30
-    version = cluster.store.version
-    assert cluster.delete(PODS, "web") == (cluster.store.get(PODS.storage, "default", "web"), False)
-    assert cluster.store.version == version
-    cluster.delete(PODS, "web", grace_s=5)
-    assert (cluster.get(PODS, "web") or {})["metadata"]["deletionGracePeriodSeconds"] == 5
-    assert cluster.delete(PODS, "web", grace_s=0)[1]
-    assert cluster.get(PODS, "web") is None
-
-
-def test_a_pod_no_node_runs_goes_at_once(cluster: Cluster) -> None:
-    cluster.create(PODS, pod())
-    assert cluster.delete(PODS, "web")[1]
-    cluster.create(PODS, pod())
-    cluster.operations.bind("default", "web", "n1", {}, WRITE)
-    cluster.patch(PODS, "web", {"status": {"phase": "Succeeded"}}, "status")
-    assert cluster.delete(PODS, "web")[1]
-
-
-def test_finalizers_hold_an_object_until_the_last_is_taken(cluster: Cluster) -> None:
-    cluster.create(CONFIG_MAPS, config_map(metadata={"finalizers": ["example.com/a", "example.com/b"]}))
-    assert not cluster.delete(CONFIG_MAPS, "a")[1]
-    held = cluster.patch(CONFIG_MAPS, "a", {"metadata": {"finalizers": ["example.com/b"]}})
-    assert held["metadata"]["deletionTimestamp"]
-    refused = cluster.refusal(
-        cluster.patch, CONFIG_MAPS, "a", {"metadata": {"finalizers": ["example.com/b", "example.com/c"]}}
-    )
-    assert refused.code == 422
-    cluster.patch(CONFIG_MAPS, "a", {"metadata": {"finalizers": None}})
-    assert cluster.get(CONFIG_MAPS, "a") is None
-
-
-def test_preconditions_of_a_delete_are_checked(cluster: Cluster) -> None:
-    made = cluster.create(CONFIG_MAPS, config_map())
-    assert cluster.refusal(cluster.delete, CONFIG_MAPS, "a", uid="other").code == 409
-    assert cluster.refusal(cluster.delete, CONFIG_MAPS, "a", resource_version="1").code == 409
-    assert cluster.delete(CONFIG_MAPS, "a", uid=made["metadata"]["uid"])[1]
-
-
-def owned_by(owner: dict[str, Any], **more: Any) -> dict[str, Any]:
-    reference = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "name": owner["metadata"]["name"],
-        "uid": owner["metadata"]["uid"],
-    }
-    return {"ownerReferences": [{**reference, **more}]}
-
-
-def test_owned_objects_go_after_their_owner_and_so_do_theirs(cluster: Cluster) -> None:
-    owner = cluster.create(CONFIG_MAPS, config_map("owner"))
-    child = cluster.create(CONFIG_MAPS, config_map("child", metadata=owned_by(owner)))
-    cluster.create(CONFIG_MAPS, config_map("grandchild", metadata=owned_by(child)))
-    cluster.delete(CONFIG_MAPS, "owner")
-    assert cluster.get(CONFIG_MAPS, "child") is not None
-    cluster.collector.run()
-    assert cluster.get(CONFIG_MAPS, "child") is None
-    assert cluster.get(CONFIG_MAPS, "grandchild") is None
-
-
-def test_an_object_with_a_second_owner_stays(cluster: Cluster) -> None:
-    one, two = (cluster.create(CONFIG_MAPS, config_map(name)) for name in ("one", "two"))
-    both = {"ownerReferences": owned_by(one)["ownerReferences"] + owned_by(two)["ownerReferences"]}
-    cluster.create(CONFIG_MAPS, config_map("child", metadata=both))
-    cluster.delete(CONFIG_MAPS, "one")
-    cluster.collector.run()
-    assert cluster.get(CONFIG_MAPS, "child") is not None
-    cluster.delete(CONFIG_MAPS, "two")
-    cluster.collector.run()
-    assert cluster.get(CONFIG_MAPS, "child") is None
-
-
-def test_foreground_deletes_owned_objects_first_and_orphan_lets_them_be(cluster: Cluster) -> None:
-    owner = cluster.create(CONFIG_MAPS, config_map("owner"))
-    finalizers = {"finalizers": ["example.com/a"]}
-    cluster.create(
-        CONFIG_MAPS, config_map("child", metadata={**owned_by(owner, blockOwnerDeletion=True), **finalizers})
-    )
-    cluster.delete(CONFIG_MAPS, "owner", propagation="Foreground")
-    cluster.collector.run()
-    assert (cluster.get(CONFIG_MAPS, "owner") or {})["metadata"]["finalizers"] == ["foregroundDeletion"]
-    cluster.patch(CONFIG_MAPS, "child", {"metadata": {"finalizers": None}})
-    cluster.collector.run()
-    assert cluster.get(CONFIG_MAPS, "child") is None
-    assert cluster.get(CONFIG_MAPS, "owner") is None
-
-    owner = cluster.create(CONFIG_MAPS, config_map("owner"))
-    cluster.create(CONFIG_MAPS, config_map("child", metadata=owned_by(owner)))
-    cluster.delete(CONFIG_MAPS, "owner", propagation="Orphan")
-    cluster.collector.run()
-    assert cluster.get(CONFIG_MAPS, "owner") is None
-    assert "ownerReferences" not in (cluster.get(CONFIG_MAPS, "child") or {})["metadata"]
-
-
-def test_a_namespace_takes_its_content_with_it_and_waits_for_what_stays(cluster: Cluster) -> None:
-    cluster.create(NAMESPACES, {"metadata": {"name": "shop"}})
-    cluster.create(CONFIG_MAPS, config_map(), "shop")
-    cluster.create(PODS, pod(), "shop")
-    cluster.operations.bind("shop", "web", "n1", {}, WRITE)
-    cluster.operations.delete(NAMESPACES, "", "shop", Delete())
-    cluster.collector.run()
-    assert (cluster.get(NAMESPACES, "shop") or {})["status"]["phase"] == "Terminating"
-    assert cluster.get(CONFIG_MAPS, "a", "shop") is None
-    refused = cluster.refusal(cluster.create, CONFIG_MAPS, config_map(), "shop")
-    assert (refused.code, refused.reason) == (403, "Forbidden")
-    assert "because it is being terminated" in refused.message
-    cluster.operations.delete(PODS, "shop", "web", Delete(grace_s=0))
-    cluster.collector.run()
-    assert cluster.get(NAMESPACES, "shop") is None
-    assert cluster.create(NAMESPACES, {"metadata": {"name": "shop"}})["status"]["phase"] == "Active"
-
-
-def definition(**names: Any) -> dict[str, Any]:
-    schema = {
-        "type": "object",
-        "properties": {
-            "spec": {"type": "object", "properties": {"size": {"type": "integer"}}},
-            "status": {"type": "object"},
-        },
-    }
-    version = {
-        "name": "v1",
-        "served": True,
-        "storage": True,
-        "schema": {"openAPIV3Schema": schema},
-        "subresources": {"status": {}},
-    }
-    second = {**version, "name": "v2beta1", "storage": False}
-    return {
-        "metadata": {"name": "widgets.example.com"},
-        "spec": {
-            "group": "example.com",
-            "scope": "Cluster",
-            "names": {"plural": "widgets", "kind": "Widget", **names},
-            "versions": [version, second],
-        },
-    }
-
-
-def test_a_custom_kind_is_served_with_its_definition_and_gone_with_it(cluster: Cluster) -> None:
-    made = cluster.create(DEFINITIONS, definition())
-    assert {one["type"]: one["status"] for one in made["status"]["conditions"]} == {
-        "NamesAccepted": "True",
-        "Established": "True",
-    }
-    kind = cluster.registry.find("example.com", "v1", "widgets")
-    assert kind is not None
-    assert cluster.registry.groups()["example.com"] == ["v1", "v2beta1"]
-    cluster.create(kind, {"metadata": {"name": "w"}, "spec": {"size": 1, "colour": "red"}})
-    assert (cluster.get(kind, "w") or {})["spec"] == {"size": 1}
-    assert cluster.refusal(cluster.create, kind, {"metadata": {"name": "x"}, "spec": {"size": "1"}}).code == 422
-    cluster.delete(DEFINITIONS, "widgets.example.com")
-    cluster.collector.run()
-    assert cluster.get(DEFINITIONS, "widgets.example.com") is None
-    assert cluster.registry.find("example.com", "v1", "widgets") is None
-    assert cluster.store.select(kind.storage) == []
-
-
-def test_two_definitions_of_one_kind_are_not_both_served(cluster: Cluster) -> None:
-    cluster.create(DEFINITIONS, definition())
-    other = definition(plural="gadgets")
-    other["metadata"]["name"] = "gadgets.example.com"
-    conditions = cluster.create(DEFINITIONS, other)["status"]["conditions"]
-    assert [one["status"] for one in conditions] == ["False", "False"]
-    assert cluster.registry.find("example.com", "v1", "gadgets") is None
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"group": "other.com"},
-        {"scope": "Galaxy"},
-        {"versions": []},
-        {"versions": [{"name": "v1"}]},
-        {"versions": [{"name": "v1", "served": True, "storage": True}]},
-        {
-            "versions": [
-                {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "array"}}}
-            ]
-        },
-        {
-            "versions": [
-                {
-                    "name": "v1",
-                    "served": True,
-                    "storage": True,
-                    "schema": {"openAPIV3Schema": {"type": "object", "properties": []}},
-                }
-            ]
-        },
-        {
-            "versions": [
-                {
-                    "name": "v1",
-                    "served": True,
-                    "storage": True,
-                    "schema": {"openAPIV3Schema": {"type": "object", "properties": {"a": {"type": "what"}}}},
-                }
-            ]
-        },
-        {"names": {"plural": "Widgets", "kind": "Widget"}},
-    ],
-)
-def test_a_definition_that_cannot_be_served_is_refused(cluster: Cluster, change: dict[str, Any]) -> None:
-    body = definition()
-    body["spec"].update(change)
-    assert cluster.refusal(cluster.create, DEFINITIONS, body).code == 422
 
 
 def test_an_event_is_one_object_under_two_kinds(cluster: Cluster) -> None:
