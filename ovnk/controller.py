@@ -31,7 +31,8 @@ from ovnk.kube.pool_status import PoolWriter
 from ovnk.kube.status import NodeNetworkWriter, Write
 from ovnk.kube.watch import Informer
 from ovnk.metrics import Metrics
-from ovnk.northbound.facts import Fact
+from ovnk.northbound.changes import Place
+from ovnk.northbound.facts import Fact, Member, Row
 from ovnk.northbound.writer import Commit, Northbound
 from ovnk.publisher import Publisher
 from ovnk.settings import ControllerSettings
@@ -287,7 +288,7 @@ class Controller:
             if delta:
                 self._report("committed", await asyncio.to_thread(self._northbound.apply, delta))
             if drift := await asyncio.to_thread(self._northbound.drift):
-                facts = [fact for fact in self._facts() if (fact.table, fact.key) in drift.rows]
+                facts = self._facts_about(drift.rows)
                 self.metrics.reconciliations.labels("drift").inc()
                 commit = await asyncio.to_thread(self._northbound.repair, drift, facts, self._held())
                 if commit.operations:
@@ -307,6 +308,18 @@ class Controller:
 
     def _facts(self) -> list[Fact]:
         return list(self._compiler.outputs.northbound)  # type: ignore[arg-type]  # the northbound holds Facts alone
+
+    def _facts_about(self, places: frozenset[Place]) -> list[Fact]:
+        """What shall stand at these places. Looks at each element there is: some 10 ms at 50,000 pods."""
+        northbound = self._compiler.outputs.northbound
+        tables = {table for table, _ in places}
+        found: list[Fact] = [row for place in places if isinstance(row := northbound.about(place), Row)]
+        found += [
+            fact
+            for fact in northbound
+            if type(fact) is Member and fact.table in tables and (fact.table, fact.key) in places
+        ]
+        return found
 
     def _held(self) -> frozenset[tuple[str, str]]:
         """Owner and rule of what functions that failed had yielded, perhaps in an earlier process."""

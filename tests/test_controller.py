@@ -1,9 +1,11 @@
 """The controller between a real northbound and an API server: starts, drift, others' edits, objects that are wrong."""
 
 import contextlib
+import functools
 
 import pytest
 
+from ovnk.translate import pods
 from tests.controllers import NODE_NETWORKS, with_world
 
 pytestmark = pytest.mark.system
@@ -218,6 +220,68 @@ def test_names_at_their_longest(tmp_path):
             await world.until(lambda: world.pods_on_record(subdomain, node=subdomain), "the address on record")
             assert dict(port["options"][1])["requested-chassis"] == subdomain
             assert world.row("Logical_Switch", subdomain)
+            assert running.degraded() == []
+
+    with_world(tmp_path, case)
+
+
+def test_a_function_that_fails_has_its_rows_held_after_a_restart_too_and_is_named(tmp_path, monkeypatch):
+    """A bug of ours: the pod keeps its port while others come and go."""
+    working = pods.port
+
+    @functools.wraps(working)
+    def broken(view, pod):
+        if pod.name == "web-0":
+            raise ZeroDivisionError("a bug")
+        yield from working(view, pod)
+
+    async def case(world):
+        await world.node()
+        await world.pod()
+        await world.pod("web-1")
+        async with world.controller():
+            port = await world.port()
+            await world.port("shop/web-1")
+        monkeypatch.setattr(pods, "port", broken)
+        await world.delete(f"{PODS}/web-1")
+        async with world.controller() as running:
+            await world.pod("web-2")
+            await world.port("shop/web-2")
+            await world.until(
+                lambda: world.row("Logical_Switch_Port", "shop/web-1") is None, "the deleted pod's port gone"
+            )
+            assert world.row("Logical_Switch_Port", "shop/web-0") == port
+            assert any("pods.port failed on Pod shop/web-0: ZeroDivisionError" in one for one in running.degraded())
+        monkeypatch.setattr(pods, "port", working)
+        async with world.controller() as running:
+            await world.until(lambda: world.logged("northbound compared")[2:], "a start")
+            assert running.degraded() == []
+            assert world.logged("northbound compared")[2]["operations"] == 0
+
+    with_world(tmp_path, case)
+
+
+def test_a_start_that_would_delete_most_rows_deletes_none_and_says_so(tmp_path):
+    """Another cluster's northbound, or an API server that lost its objects."""
+
+    async def case(world):
+        await world.node()
+        for number in range(30):
+            await world.pod(f"web-{number}")
+        async with world.controller():
+            await world.port("shop/web-29")
+        for number in range(30):
+            await world.delete(f"{PODS}/web-{number}")
+        rows = world.northbound.versions()
+        async with world.controller() as running:
+            await world.until(lambda: any("held back" in one for one in running.degraded()), "the reason")
+            assert "30 deletions are held back" in running.degraded()[0]
+            assert world.northbound.versions() == rows
+            await world.pod("db-0")
+            await world.port("shop/db-0")
+            assert rows.keys() < world.northbound.versions().keys()
+        async with world.controller(first_delete_share=1.0) as running:
+            await world.until(lambda: world.row("Logical_Switch_Port", "shop/web-0") is None, "the deletion")
             assert running.degraded() == []
 
     with_world(tmp_path, case)
