@@ -34,6 +34,7 @@ from ovnk.metrics import Metrics
 from ovnk.northbound.changes import Place
 from ovnk.northbound.facts import Fact, Member, Row
 from ovnk.northbound.writer import Commit, Northbound
+from ovnk.pace import Pace
 from ovnk.publisher import Publisher
 from ovnk.settings import ControllerSettings
 from ovnk.translate import names
@@ -42,9 +43,6 @@ log = structlog.get_logger(__name__)
 
 # So many derivations are run before the loop looks after its connections again (some 50 ms).
 SLICE_DERIVATIONS = 2000
-# When more came while a delta was committed, what comes within this pause is taken along: each turn costs a transaction
-# and wakes northd (2,000 pods at once: 40 turns, 500 without it, and half the processor time).
-BUSY_PAUSE_S = 0.005
 BACKOFF_FIRST_S = 0.2
 BACKOFF_MOST_S = 10.0
 
@@ -172,24 +170,26 @@ class Controller:
     # -- the loop
 
     async def _work(self) -> None:
+        loop, pace = asyncio.get_running_loop(), Pace()
         while True:
             await self._wake.wait()
             self._wake.clear()
             self._report_trouble()
+            pace.turn_begins(loop.time())
             try:
                 if await self._settle():
                     self._publish()
                     await self._commit()
                 self._succeeded()
-                if self._inbox:
-                    await asyncio.sleep(BUSY_PAUSE_S)
             except (ApiError, CommitError) as error:
                 # What is wanted is known, so nothing is lost: the next turn begins from there.
                 self.metrics.commit_errors.inc()
                 if str(error) not in (self._refusal, self._trouble):
                     log.warning("cannot write; trying again", why=str(error))
                 self._refusal = str(error)
-                asyncio.get_running_loop().call_later(self._backoff.next_s(), self._wake.set)
+                loop.call_later(self._backoff.next_s(), self._wake.set)
+            if pause_s := pace.turn_ends(loop.time(), more=bool(self._inbox)):
+                await asyncio.sleep(pause_s)
 
     def _succeeded(self) -> None:
         self._backoff.reset()
@@ -287,7 +287,7 @@ class Controller:
         if self._compared and self._northbound.synced:
             if delta:
                 self._report("committed", await asyncio.to_thread(self._northbound.apply, delta))
-            if drift := await asyncio.to_thread(self._northbound.drift):
+            if self._northbound.drifted and (drift := await asyncio.to_thread(self._northbound.drift)):
                 facts = self._facts_about(drift.rows)
                 self.metrics.reconciliations.labels("drift").inc()
                 commit = await asyncio.to_thread(self._northbound.repair, drift, facts, self._held())

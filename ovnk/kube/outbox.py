@@ -5,9 +5,10 @@
                            └──── back-off (per key) ◀─┘  unless something newer is there already
 
 One delivery a key at a time, so writes to one object keep their order; what is put meanwhile replaces what waits. The
-first goes at once, the next of the same key when `pause_s` have passed or nothing at all was put for a while: so a
-burst costs few writes, the pause does not outlast it, and a lone change waits for nothing. A key that waits holds no
-worker. It does not know what an item is.
+first goes at once, the next of the same key after a pause or when nothing at all was put for a while: so a burst costs
+few writes, the pause does not outlast it, and a lone change waits for nothing. The pause is `pause_s`, longer where the
+server takes its time for a delivery, as its time is what the burst needs. A key that waits holds no worker. It does not
+know what an item is.
 """
 
 import asyncio
@@ -21,10 +22,16 @@ from ovnk.kube.client import ApiError
 
 log = structlog.get_logger()
 
-# A burst is over when nothing was put for so long, and for so many times as long as the last delivery took: what comes
-# slowly from a slow server is still one burst. Longer than the controller's pause between two turns of a burst.
-QUIET_S = 0.02
+# A burst is over when nothing was put for so long, for so many times as long as the last delivery took (what comes
+# slowly from a slow server is still one burst), and for half as long again as between the last two batches of puts, if
+# their distance was between these bounds.
+QUIET_S = 0.01
 QUIET_DELIVERIES = 4
+QUIET_GAPS = 1.5
+GAP_S = (0.001, 0.1)
+# The pause between two deliveries of a key is so many times as long as the last one took, up to a bound.
+PAUSE_DELIVERIES = 40
+PAUSE_MOST_S = 2.0
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MOST_S = 10.0
 
@@ -43,10 +50,10 @@ class Outbox(Generic[K, T]):
         self._backoffs: dict[K, Backoff] = {}
         self._under_way = 0
         self._epoch = 0
-        # When the keys that were delivered just now may be delivered again, the earliest first.
+        # When the keys that rest were delivered, the earliest first.
         self._resting: dict[K, float] = {}
-        self._put_at = 0.0
-        self._quiet_s = QUIET_S
+        self._put_at = self._gap_s = 0.0
+        self._took_s = 0.0
         self.failure: ApiError | None = None
 
     def __len__(self) -> int:
@@ -56,7 +63,11 @@ class Outbox(Generic[K, T]):
     def put(self, key: K, item: T) -> None:
         """Have this delivered, in place of what may still wait under the key."""
         self._latest[key] = item
-        self._put_at = asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time()
+        least_s, most_s = GAP_S
+        if now - self._put_at > least_s:
+            self._gap_s = now - self._put_at if now - self._put_at < most_s else 0.0
+        self._put_at = now
         if key not in self._active:
             self._active.add(key)
             self._ready.put_nowait(key)
@@ -103,7 +114,7 @@ class Outbox(Generic[K, T]):
                     log.info("writing again")
                     self.failure = None
                 self._backoffs.pop(key, None)
-                self._quiet_s = max(QUIET_S, QUIET_DELIVERIES * (loop.time() - began))
+                self._took_s = loop.time() - began
                 self._rest(key)
             finally:
                 self._under_way -= 1
@@ -111,16 +122,16 @@ class Outbox(Generic[K, T]):
     def _rest(self, key: K) -> None:
         """Leave the key alone until its pause is over or all is quiet. One timer serves all: they rest equally long."""
         loop = asyncio.get_running_loop()
-        self._resting[key] = loop.time() + self._pause_s
+        self._resting[key] = loop.time()
         if len(self._resting) == 1:
             loop.call_at(self._next_due(), self._end_rests)
 
     def _end_rests(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        quiet = now >= self._put_at + self._quiet_s
-        for key, due in list(self._resting.items()):
-            if due > now and not quiet:
+        quiet = now >= self._quiet_at()
+        for key, delivered in list(self._resting.items()):
+            if now < delivered + self._rest_s() and not quiet:
                 break
             del self._resting[key]
             self._ready.put_nowait(key)
@@ -128,7 +139,14 @@ class Outbox(Generic[K, T]):
             loop.call_at(self._next_due(), self._end_rests)
 
     def _next_due(self) -> float:
-        return min(next(iter(self._resting.values())), self._put_at + self._quiet_s)
+        return min(next(iter(self._resting.values())) + self._rest_s(), self._quiet_at())
+
+    def _rest_s(self) -> float:
+        longer_s = min(PAUSE_DELIVERIES * self._took_s, PAUSE_MOST_S)
+        return max(self._pause_s, longer_s) if self._pause_s else 0.0
+
+    def _quiet_at(self) -> float:
+        return self._put_at + max(QUIET_S, QUIET_DELIVERIES * self._took_s, QUIET_GAPS * self._gap_s)
 
     def _done(self, key: K) -> None:
         self._active.discard(key)
