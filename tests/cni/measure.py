@@ -27,7 +27,7 @@ def main(pods):
 def measure(node, pods):
     node.flows()
     node.start_agent(world.spec(*(world.allocation(number) for number in range(pods))))
-    world.until((node.folder / "net.d" / "10-ovnk.conflist").exists, "the node is ready")
+    node.wait_ready()
     namespaces = [node.pod_namespace() for _ in range(pods)]
     executable = str(node.folder / "bin" / "ovnk")
     bare = [process_ms(executable, {"CNI_COMMAND": "VERSION"}) for _ in range(pods)]

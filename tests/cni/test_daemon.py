@@ -133,7 +133,7 @@ def test_api_server_away_keeps_what_is_known(daemon):
     """The agent goes on with the last NodeNetwork: ADD of a pod in it, CHECK and DEL."""
     daemon.put(world.spec(world.allocation(0)))
     daemon.start()
-    world.until((daemon.node.folder / "net.d" / "10-ovnk.conflist").exists, "the node is ready")
+    daemon.node.wait_ready()
     daemon.node.kill("apiserver")
     netns = daemon.node.pod_namespace()
     code, result = daemon.node.call("ADD", "c0", 0, netns=netns)
@@ -162,7 +162,7 @@ def test_agent_started_without_its_api_server_still_deletes(daemon):
 def test_signal_ends_it_with_exit_code_0_and_leaves_the_node_as_it_is(daemon, number):
     daemon.put(world.spec(world.allocation(0)))
     daemon.start()
-    world.until((daemon.node.folder / "net.d" / "10-ovnk.conflist").exists, "the node is ready")
+    daemon.node.wait_ready()
     netns = daemon.node.pod_namespace()
     daemon.node.call("ADD", "c0", 0, netns=netns)
     assert daemon.node.kill("daemon", number) == 0

@@ -14,10 +14,6 @@ from tests.cni import world
 pytestmark = pytest.mark.system
 
 
-def ready(node):
-    world.until((node.folder / "net.d" / "10-ovnk.conflist").exists, "the node is ready")
-
-
 def routes(node, protocol="111"):
     """destination → (gateway or "", source or "") of the routes through ovnk0 that are ours."""
     found = {}
@@ -57,7 +53,7 @@ def settled(node):
 
 
 def test_node_is_set_up_as_its_node_network_says(node):
-    ready(node)
+    node.wait_ready()
     assert settled(node)
     external_ids = json.loads(node.vsctl("--format=json", "--columns=external_ids", "list", "Open_vSwitch"))
     values = dict(external_ids["data"][0][0][1])
@@ -87,7 +83,7 @@ def test_node_is_set_up_as_its_node_network_says(node):
     ],
 )
 def test_what_somebody_takes_off_ovnk0_is_put_back(node, damage):
-    ready(node)
+    node.wait_ready()
     node.inside(*damage)
     world.until(lambda: settled(node), f"{damage} is mended")
 
@@ -102,7 +98,7 @@ def test_what_somebody_takes_off_ovnk0_is_put_back(node, damage):
     ],
 )
 def test_rules_that_somebody_deletes_are_put_back(node, damage):
-    ready(node)
+    node.wait_ready()
     before = node.inside("nft", "list", "ruleset")
     node.inside("nft", damage)
     world.until(lambda: node.inside("nft", "list", "ruleset") == before, f"{damage} is mended")
@@ -119,7 +115,7 @@ def test_rules_that_somebody_deletes_are_put_back(node, damage):
 )
 def test_what_somebody_changes_in_ovsdb_is_put_back(node, damage):
     """ovs-ctl, for one, writes a system-id of its own at each start."""
-    ready(node)
+    node.wait_ready()
 
     def seen():
         external_ids = node.vsctl("get", "Open_vSwitch", ".", "external_ids")
@@ -135,7 +131,7 @@ def test_what_somebody_changes_in_ovsdb_is_put_back(node, damage):
 def test_a_changed_node_network_changes_the_node(fresh):
     fresh.flows()
     fresh.start_agent(world.spec())
-    ready(fresh)
+    fresh.wait_ready()
     fresh.tell(world.spec(service_cidrs=("10.97.0.0/16",)))
     wanted = {key: route for key, route in ROUTES.items() if "96" not in key} | {"10.97.0.0/16": (GATEWAY_4, "")}
     world.until(lambda: routes(fresh) == wanted, "the routes follow")
@@ -154,7 +150,7 @@ def test_ipv6_only_node_and_pod(fresh):
             service_cidrs=("fd00:10:96::/112",),
         )
     )
-    ready(fresh)
+    fresh.wait_ready()
     netns = fresh.pod_namespace()
     code, result = fresh.call("ADD", "c0", 0, netns=netns)
     assert code == 0, result
@@ -171,7 +167,7 @@ def test_foreign_settings_stay(fresh):
     fresh.inside("nft", "add table inet theirs")
     fresh.flows()
     fresh.start_agent(world.spec())
-    ready(fresh)
+    fresh.wait_ready()
     fresh.inside("ip", "route", "add", "10.50.0.0/16", "via", "10.244.1.1", "dev", "ovnk0")
     fresh.tell(world.spec(service_cidrs=("10.97.0.0/16",)))
     world.until(lambda: "10.97.0.0/16" in routes(fresh), "the routes follow")
@@ -183,7 +179,7 @@ def test_foreign_settings_stay(fresh):
 
 def test_agent_that_comes_back_writes_nothing(node):
     """Neither to OVSDB nor to the kernel, but for the rules: one transaction of nftables replaces them by the same."""
-    ready(node)
+    node.wait_ready()
     # The last that is written when a node is set up: how its flows are kept.
     world.until(lambda: "wait-before-clear" in node.vsctl("get", "Open_vSwitch", ".", "external_ids"), "all is written")
     netns = node.pod_namespace()
@@ -206,7 +202,7 @@ def test_ports_survive_a_restart_of_ovs_vswitchd(fresh):
     """ovnk0 is a new device then, without addresses: the agent gives them back."""
     fresh.flows()
     fresh.start_agent(world.spec(world.allocation(0)))
-    ready(fresh)
+    fresh.wait_ready()
     netns = fresh.pod_namespace()
     _, result = fresh.call("ADD", "survivor", 0, netns=netns)
     fresh.kill("ovs-vswitchd", signal.SIGTERM)
@@ -220,7 +216,7 @@ def test_ports_survive_a_restart_of_ovs_vswitchd(fresh):
 def test_agent_survives_a_restart_of_ovsdb_server(fresh):
     fresh.start_agent(world.spec(world.allocation(0), world.allocation(1)))
     with world.Flows(fresh.folder / "db.sock"):
-        ready(fresh)
+        fresh.wait_ready()
         _, result = fresh.call("ADD", "before", 0, netns=fresh.pod_namespace())
     fresh.kill("ovsdb-server")
     (fresh.folder / "db.sock").unlink()
@@ -235,120 +231,12 @@ def test_agent_survives_a_restart_of_ovsdb_server(fresh):
     assert fresh.interfaces() == {}
 
 
-def test_two_hundred_adds_at_once(fresh):
-    fresh.flows()
-    fresh.start_agent(world.spec(*(world.allocation(number) for number in range(200))))
-    ready(fresh)
-    namespaces = [fresh.pod_namespace() for _ in range(200)]
-
-    def at_once(command):
-        calls = [fresh.spawn(command, f"c{number}", number, netns=netns) for number, netns in enumerate(namespaces)]
-        outputs = [call.communicate(timeout=60)[0] for call in calls]
-        assert [call.returncode for call in calls] == [0] * 200, outputs
-        return outputs
-
-    results = [json.loads(output) for output in at_once("ADD")]
-    assert len({result["ips"][0]["address"] for result in results}) == 200
-    assert {result["interfaces"][0]["name"] for result in results} == set(fresh.interfaces())
-    at_once("DEL")
-    assert fresh.interfaces() == {}
-    assert "ovnkp" not in fresh.inside("ip", "link")
-
-
-def test_add_killed_while_it_waits_for_flows_leaves_nothing(fresh):
-    fresh.start_agent(world.spec(world.allocation(0)))
-    netns = fresh.pod_namespace()
-    waiting = fresh.spawn("ADD", "killed", 0, netns=netns)
-    world.until(fresh.interfaces, "the port is there")
-    waiting.kill()
-    waiting.communicate()
-    world.until(lambda: not fresh.interfaces(), "the port is taken off")
-    world.until(lambda: "ovnkp" not in fresh.inside("ip", "link"), "the pair is removed")
-    assert fresh.call("DEL", "killed", 0, netns=netns) == (0, None)
-
-
-def test_agent_killed_while_it_adds_leaves_what_del_removes(fresh):
-    fresh.start_agent(world.spec(world.allocation(0)))
-    fresh.impatient()
-    waiting = fresh.spawn("ADD", "orphan", 0, netns=fresh.pod_namespace())
-    world.until(fresh.interfaces, "the port is there")
-    fresh.kill("agent")
-    output, _ = waiting.communicate(timeout=30)
-    assert json.loads(output)["code"] == protocol.TRY_AGAIN_LATER
-    assert fresh.call("DEL", "orphan")[1]["code"] == protocol.TRY_AGAIN_LATER
-    fresh.start_agent(world.spec(world.allocation(0)))
-    world.until(lambda: fresh.call("DEL", "orphan")[0] == 0, "DEL succeeds once the agent is back")
-    assert fresh.interfaces() == {}
-    assert "ovnkp" not in fresh.inside("ip", "link")
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_add_outlives_a_restart_of_the_agent(fresh, number):
-    """The plug-in asks the next agent for the same, which finishes what was begun or begins anew."""
-    fresh.start_agent(world.spec(world.allocation(0)))
-    netns = fresh.pod_namespace()
-    waiting = fresh.spawn("ADD", "patient", 0, netns=netns)
-    world.until(fresh.interfaces, "the port is there")
-    fresh.kill("agent", number)
-    fresh.flows()
-    fresh.start_agent(world.spec(world.allocation(0)))
-    output, _ = waiting.communicate(timeout=30)
-    assert waiting.returncode == 0, output
-    assert fresh.call("CHECK", "patient", 0, netns=netns, config={"prevResult": json.loads(output)}) == (0, None)
-
-
-def test_agent_that_is_stopped_undoes_what_waits_and_exits_cleanly(fresh):
-    fresh.start_agent(world.spec(world.allocation(0)))
-    fresh.impatient()
-    waiting = fresh.spawn("ADD", "waiting", 0, netns=fresh.pod_namespace())
-    world.until(fresh.interfaces, "the port is there")
-    assert fresh.kill("agent", signal.SIGTERM) == 0
-    output, _ = waiting.communicate(timeout=30)
-    assert json.loads(output)["code"] == protocol.TRY_AGAIN_LATER
-    assert fresh.interfaces() == {}
-
-
-@pytest.mark.parametrize(
-    ("pods", "said"),
-    [
-        ((), ["shop/web-0", "kubectl describe pod -n shop web-0", "kubectl get nodenetwork node-1"]),
-        ((world.allocation(0, uid="another"),), ["uid-0", "another", "kubectl get nodenetwork node-1"]),
-    ],
-)
-def test_add_without_an_allocation_ends_with_words_to_act_on(fresh, pods, said):
-    fresh.start_agent(world.spec(*pods), add_timeout_s=0.3)
-    world.until(lambda: "ovnk0" in fresh.inside("ip", "link"), "the node is set up")
-    code, answer = fresh.call("ADD", "late", 0, netns=fresh.pod_namespace())
-    assert (code, answer["code"]) == (1, protocol.TRY_AGAIN_LATER)
-    told = f"{answer['msg']}; {answer['details']}"
-    assert all(word in told for word in said), told
-
-
-def test_node_without_a_node_network_is_not_ready_and_says_why(fresh):
-    fresh.start_agent(None, add_timeout_s=0.3)
-    code, answer = fresh.call("STATUS", "", version="1.1.0")
-    assert (code, answer["code"]) == (1, protocol.NOT_AVAILABLE)
-    world.until(lambda: "NodeNetwork" in fresh.call("STATUS", "", version="1.1.0")[1]["details"], "it says why")
-    assert "NodeNetwork" in str(fresh.call("ADD", "early", 0, netns=fresh.pod_namespace())[1])
-    assert not (fresh.folder / "net.d").exists()
-
-
-def test_port_without_flows_ends_with_words_to_act_on(fresh):
-    fresh.start_agent(world.spec(world.allocation(0)), add_timeout_s=1)
-    world.until(lambda: "ovnk0" in fresh.inside("ip", "link"), "the node is set up")
-    code, answer = fresh.call("ADD", "late", 0, netns=fresh.pod_namespace())
-    assert (code, answer["code"]) == (1, protocol.TRY_AGAIN_LATER)
-    assert "ovn-controller" in answer["msg"]
-    assert fresh.interfaces() == {}
-    assert not (fresh.folder / "net.d").exists()
-
-
 def test_port_whose_pod_and_namespace_are_gone_is_swept(fresh):
     """Neither alone is enough: a live pod's port is never removed."""
     fresh.flows()
     both = (world.allocation(0), world.allocation(1), world.allocation(2))
     fresh.start_agent(world.spec(*both))
-    ready(fresh)
+    fresh.wait_ready()
     names = {}
     spaces = {}
     for number in range(3):
@@ -366,7 +254,7 @@ def test_pod_neither_reaches_the_host_past_the_bridge_nor_is_answered_by_it(fres
     """Userspace datapath: the kernel sees what comes off a veth too, and must not take part."""
     fresh.flows()
     fresh.start_agent(world.spec(world.allocation(0)))
-    ready(fresh)
+    fresh.wait_ready()
     netns = fresh.pod_namespace()
     _, result = fresh.call("ADD", "c0", 0, netns=netns)
     host = json.loads(fresh.inside("ip", "-j", "link", "show", "dev", result["interfaces"][0]["name"]))[0]["address"]
@@ -392,7 +280,7 @@ def test_nothing_polls_an_idle_node(fresh):
     """Once it has nothing to do, no thread of the agent is woken for a whole second."""
     fresh.flows()
     fresh.start_agent(world.spec(world.allocation(0)))
-    ready(fresh)
+    fresh.wait_ready()
     tasks = world.Path(f"/proc/{fresh.processes['agent'].pid}/task")
 
     def switches():

@@ -89,7 +89,7 @@ def cluster(tmp_path_factory):
         for number, netns in enumerate(pods):
             code, answer = node.call("ADD", f"pod-{number}", number, netns=netns)
             assert code == 0, answer
-        world.until((node.folder / "net.d" / "10-ovnk.conflist").exists, "the node is ready")
+        node.wait_ready()
         yield node, ovn, pods
     finally:
         node.close()
@@ -159,8 +159,8 @@ def test_megabytes_pass_between_pods_unmasqueraded(cluster, family):
 @pytest.mark.parametrize("family", [0, 1])
 def test_megabytes_pass_between_node_and_pod(cluster, family):
     node, _, pods = cluster
-    management = ("10.244.1.2", "fd00:10:244:1::2")[family]
-    assert bulk(node.netns, pods[0], world.allocation(0).ips[family]) == (10_000_000, management)
+    own = ("192.168.100.1", "fd00:192:168:100::1")[family]
+    assert bulk(node.netns, pods[0], world.allocation(0).ips[family]) == (10_000_000, own)
     assert bulk(pods[0], node.netns, management) == (10_000_000, world.allocation(0).ips[family])
 
 

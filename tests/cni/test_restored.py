@@ -16,7 +16,7 @@ def pods(fresh):
     """A node with an agent and three pods: ADD's result by sandbox, and their namespaces."""
     fresh.flows()
     fresh.start_agent(world.spec(*(world.allocation(number) for number in range(PODS))))
-    world.until((fresh.folder / "net.d" / "10-ovnk.conflist").exists, "the node is ready")
+    fresh.wait_ready()
     made = {}
     for number in range(PODS):
         netns = fresh.pod_namespace()

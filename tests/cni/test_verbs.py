@@ -298,7 +298,7 @@ def test_add_into_the_nodes_own_namespace_is_refused(node):
 
 
 def test_status_is_fine_on_a_node_that_is_ready(node):
-    world.until((node.folder / "net.d" / "10-ovnk.conflist").exists, "the node is ready")
+    node.wait_ready()
     assert node.call("STATUS", "", version="1.1.0") == (0, None)
 
 

@@ -167,6 +167,10 @@ class World:
         executable = self.folder / "bin" / "ovnk"
         executable.write_text(executable.read_text().replace("\nPATIENCE_S = 20\n", "\nPATIENCE_S = 0\n"))
 
+    def wait_ready(self):
+        """Returns once the agent has told the runtime that the node can serve pods."""
+        until((self.folder / "net.d" / "10-ovnk.conflist").exists, "the node is ready")
+
     def tell(self, network):
         """A new NodeNetwork reaches the agent."""
         stdin = self.processes["agent"].stdin
@@ -197,10 +201,14 @@ class World:
 
     def pod_namespace(self):
         """A fresh network namespace's path."""
-        name = f"{self.name}-p{next(_numbers)}"
-        run("ip", "netns", "add", name)
-        self.pods.add(name)
-        return f"/run/netns/{name}"
+        return self.pod_namespaces(1)[0]
+
+    def pod_namespaces(self, count):
+        """The paths of so many fresh network namespaces."""
+        names = [f"{self.name}-p{next(_numbers)}" for _ in range(count)]
+        _namespaces("add", names)
+        self.pods.update(names)
+        return [f"/run/netns/{name}" for name in names]
 
     def remove_namespace(self, path):
         name = Path(path).name
@@ -251,8 +259,7 @@ class World:
         self.exits.close()
         for key in list(self.processes):
             self.kill(key)
-        for name in [*self.pods, self.name]:
-            run("ip", "netns", "del", name, check=False)
+        _namespaces("del", [*self.pods, self.name])
 
 
 class Flows:
@@ -310,6 +317,14 @@ class Flows:
                 operations.append({"op": "mutate", "table": "Interface", "where": where, "mutations": [mutation]})
         if operations:
             self._send("transact", ["Open_vSwitch", *operations], "installed")
+
+
+def _namespaces(verb, names):
+    """Network namespaces added or deleted by one process; to delete what is gone already is fine."""
+    lines = "".join(f"netns {verb} {name}\n" for name in names)
+    batch = ["ip", "-force", "-batch", "-"]
+    done = subprocess.run(batch, input=lines, capture_output=True, text=True, timeout=60, check=False)
+    assert verb == "del" or done.returncode == 0, done.stderr
 
 
 def run(*command, check=True):
