@@ -161,7 +161,10 @@ def test_megabytes_pass_between_node_and_pod(cluster, family):
     node, _, pods = cluster
     own = ("192.168.100.1", "fd00:192:168:100::1")[family]
     assert bulk(node.netns, pods[0], world.allocation(0).ips[family]) == (10_000_000, own)
-    assert bulk(pods[0], node.netns, management) == (10_000_000, world.allocation(0).ips[family])
+    assert bulk(pods[0], node.netns, ("10.244.1.2", "fd00:10:244:1::2")[family]) == (
+        10_000_000,
+        world.allocation(0).ips[family],
+    )
 
 
 @pytest.mark.parametrize(
