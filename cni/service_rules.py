@@ -29,8 +29,12 @@ Claim = tuple[str, str, int]
 
 
 def claims(service: Service) -> set[Claim]:
-    """The sockets outside the cluster that the Service wants; of several Services the oldest has one."""
-    addresses = {*service.external_ips, *service.load_balancer_ips}
+    """The sockets outside the cluster that the Service wants; of several Services the oldest has one.
+
+    Of a family in which it has no ClusterIP it can serve none.
+    """
+    families = {family(ip) for ip in service.cluster_ips}
+    addresses = [one for one in (*service.external_ips, *service.load_balancer_ips) if family(one) in families]
     return {(address, port.protocol, port.port) for address in addresses for port in service.ports}
 
 

@@ -18,8 +18,12 @@ NAMED_MOST = 5
 
 
 def claims(service: Service) -> set[Claim]:
-    """The external sockets that the Service wants for itself: its externalIPs and load balancer addresses."""
-    addresses = {*service.external_ips, *service.load_balancer_ips}
+    """The external sockets that the Service wants for itself: its externalIPs and load balancer addresses.
+
+    None of a family in which it has no ClusterIP, since it cannot serve them.
+    """
+    families = {addressing.family(ip) for ip in service.cluster_ips}
+    addresses = {ip for ip in (*service.external_ips, *service.load_balancer_ips) if addressing.family(ip) in families}
     return {(address, port.protocol, port.port) for address in addresses for port in service.ports}
 
 
