@@ -24,6 +24,7 @@ SECTIONS = {
     "northbound": "from change to commit",
     "services": "1,000 Services of ten endpoints; a change until it is served",
     "policies": "400 policies over 10,000 pods",
+    "enforcement": "from a policy's creation to the wire",
     "api": "pods created through an API server",
     "start": "a controller's start over a cluster in place",
     "failover": "the leader killed",
