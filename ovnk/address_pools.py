@@ -152,12 +152,11 @@ class AddressPools:
             self._waiting.add(demand.key)
             return PoolAnswer(False, problems[0][0], "; ".join(message for _, message in problems))
         self._waiting.discard(demand.key)
-        held = self._held[demand.key]
+        held = self._in_order(demand)
         return PoolAnswer(True, "Assigned", self._origin(demand, held)) if held else None
 
     def _report(self, demand: AddressDemand, answer: PoolAnswer | None, found: Answers) -> None:
-        place = {family: index for index, family in enumerate(demand.families)}
-        addresses = tuple(map(_text, sorted(self._held[demand.key], key=lambda one: place[one[0]])))
+        addresses = tuple(map(_text, self._in_order(demand)))
         if (addresses, answer) != (demand.addresses, demand.answer):
             found.statuses.append(ServiceStatus(demand.key, demand.uid, addresses, answer))
         known = self._told.pop(demand.key, demand.answer)
@@ -168,6 +167,10 @@ class AddressPools:
         if answer != known and (not answer.assigned or (known is not None and not known.assigned)):
             notice = Notice("Service", demand.key, answer.reason, answer.message, demand.uid, not answer.assigned)
             found.notices.append(notice)
+
+    def _in_order(self, demand: AddressDemand) -> list[Number]:
+        """What the Service has, by its families and then by number: no order of events may show."""
+        return sorted(self._held[demand.key], key=lambda one: (demand.families.index(one[0]), one[1]))
 
     def _fill(self, demand: AddressDemand) -> Iterator[Problem]:
         """Give each family its addresses; what cannot be given, or only be kept."""

@@ -136,6 +136,12 @@ def test_addresses_of_somebody_else_stay(world):
     assert not world.writes
 
 
+def test_an_address_of_ours_stays_ours_whatever_others_write_beside_it(world):
+    world.add(pool("public", "192.0.2.1"), balanced(), balanced("next"))
+    world.change("shop/web", balanced_elsewhere=True)
+    assert (world.ips(), world.ips("shop/next")) == (("192.0.2.1",), ())
+
+
 def test_an_address_that_others_have_is_not_given(world):
     world.add(
         pool("public", "192.0.2.0-192.0.2.3"),

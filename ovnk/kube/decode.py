@@ -112,12 +112,12 @@ KINDS: dict[str, tuple[wire.Resource, Callable[[wire.Json], KubeObject]]] = {
     "NodeNetwork": (NODE_NETWORKS, node_network),
     "Service": (decode_services.SERVICES, decode_services.service),
     "EndpointSlice": (decode_services.ENDPOINT_SLICES, decode_services.endpoint_slice),
-    "AddressPool": (decode_pools.ADDRESS_POOLS, decode_pools.address_pool),
     "NetworkPolicy": (decode_policies.NETWORK_POLICIES, decode_policies.network_policy),
 }
 
 # Kinds that a cluster serves or not: their CustomResourceDefinitions are nobody's duty.
 OPTIONAL_KINDS: dict[str, tuple[wire.Resource, Callable[[wire.Json], KubeObject]]] = {
+    "AddressPool": (decode_pools.ADDRESS_POOLS, decode_pools.address_pool),
     "ClusterNetworkPolicy": (
         decode_cluster_policies.CLUSTER_NETWORK_POLICIES,
         decode_cluster_policies.cluster_network_policy,

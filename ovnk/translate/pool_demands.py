@@ -78,8 +78,8 @@ def demand(view: View, service: Service) -> Iterator[Fact]:
                 yield TakenAddress(address, f"Service {service.key}")
         return
     pools = tuple(sorted(pool.name for pool in view.by(AddressPool, EVERYWHERE, True) if _serves(view, pool, service)))
-    # A host name, or an address that packets must reach through the balancer itself: another controller's.
-    if (pools or ours) and not service.balanced_elsewhere:
+    # A host name, or an address that packets must reach through the balancer itself, is another controller's.
+    if ours or (pools and not service.balanced_elsewhere):
         yield _demand(service, pools)
 
 
