@@ -7,7 +7,7 @@ import msgspec
 import yaml
 
 from ovnk.errors import InvalidObject
-from ovnk.kube import decode, decode_cluster_policies, decode_policies, decode_services
+from ovnk.kube import decode, decode_cluster_policies, decode_policies, decode_pools, decode_services
 from ovnk.kube.decode_cluster_policies import GROUP
 from ovnk.kube.objects import KubeObject
 
@@ -23,6 +23,7 @@ DECODERS: dict[tuple[str, str], Callable[[bytes], KubeObject]] = {
     (f"{GROUP}/v1alpha1", "AdminNetworkPolicy"): decode_cluster_policies.admin_network_policy,
     (f"{GROUP}/v1alpha1", "BaselineAdminNetworkPolicy"): decode_cluster_policies.baseline_admin_network_policy,
     ("ovnk.io/v1", "NodeNetwork"): decode.node_network,
+    ("ovnk.io/v1", "AddressPool"): decode_pools.address_pool,
 }
 
 
