@@ -1,10 +1,13 @@
 """What ACLs match, as OVN expressions (ovn-sb(5), Logical_Flow match): subjects, peers and ports. Text only."""
 
-from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network, summarize_address_range
 
 from ovnk.kube.policy_objects import Block, PolicyPort
 from ovnk.translate import names
+
+# The first and the last address of a network, or of several on end, as numbers.
+_Span = tuple[int, int]
 
 # direction of the policy → (ACL direction, the subject's side of the packet, the peers' side)
 SIDES = {"ingress": ("to-lport", "outport", "src"), "egress": ("from-lport", "inport", "dst")}
@@ -80,26 +83,41 @@ def either(*conditions: str) -> str:
 
 
 def blocks(given: Iterable[Block]) -> dict[int, tuple[str, ...]]:
-    """The networks that make up the blocks, without what each excepts, by family; as few as they can be."""
-    found: dict[int, list[IPv4Network | IPv6Network]] = {4: [], 6: []}
+    """The networks that make up the blocks, without what each excepts, by family; as few as they can be.
+
+    By arithmetic on their ends: as quick for thousands of them, or of excepts in one, as sorting is.
+    """
+    spans: dict[int, list[_Span]] = {4: [], 6: []}
     for block in given:
         network = ip_network(block.cidr)
-        left: list[IPv4Network | IPv6Network] = [network]
-        for excepted in map(ip_network, block.excepts):
-            left = [part for whole in left for part in _without(whole, excepted)]
-        found[network.version] += left
-    return {
-        family: tuple(str(one) for one in collapse_addresses(networks))  # type: ignore[type-var]  # one family each
-        for family, networks in found.items()
-        if networks
-    }
+        spans[network.version] += _gaps(_span(network), sorted(_span(ip_network(one)) for one in block.excepts))
+    return {family: tuple(_networks(family, sorted(some))) for family, some in spans.items() if some}
 
 
-def _without(
-    network: IPv4Network | IPv6Network, excepted: IPv4Network | IPv6Network
-) -> Iterable[IPv4Network | IPv6Network]:
-    if not network.overlaps(excepted):
-        return [network]
-    if excepted.supernet_of(network):  # type: ignore[arg-type]  # the decoder lets only one family through
-        return []
-    return network.address_exclude(excepted)  # type: ignore[arg-type]  # as above
+def _span(network: IPv4Network | IPv6Network) -> _Span:
+    return int(network.network_address), int(network.broadcast_address)
+
+
+def _gaps(span: _Span, taken: Iterable[_Span]) -> Iterator[_Span]:
+    """What is left of the span without those, which are sorted."""
+    first, last = span
+    for begin, end in taken:
+        if first < begin:
+            yield first, min(begin - 1, last)
+        first = max(first, end + 1)
+        if first > last:
+            return
+    yield first, last
+
+
+def _networks(family: int, spans: Iterable[_Span]) -> Iterator[str]:
+    """The fewest networks that cover the spans, which are sorted."""
+    address = IPv4Address if family == 4 else IPv6Address
+    joined: list[_Span] = []
+    for first, last in spans:
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = joined[-1][0], max(last, joined[-1][1])
+        else:
+            joined.append((first, last))
+    for first, last in joined:
+        yield from map(str, summarize_address_range(address(first), address(last)))

@@ -73,7 +73,7 @@ def run(settings: Settings) -> Iterator[Figure]:
         address = workloads.addresses(lab.wait_ready([WEB, CLIENT])[WEB])[0]
         with _probing(lab, address) as wait:
             found = asyncio.run(_measured(lab, wait, TURNS // 10 if settings.quick else TURNS))
-    beside = "the same rows written to the northbound, ms"
+    beside = "written straight to OVN, ms"
     for name, ours, bound in (
         ("policy created, until its first packet is dropped", "created", "written"),
         ("policy deleted, until the first packet passes", "deleted", "erased"),
