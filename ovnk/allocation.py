@@ -102,7 +102,11 @@ class Allocator:
             if (place := self._places.get(node)) is not None and place.empty:
                 nodes.setdefault(node, self._ignored[node])
         new = [demand for _, demand in sorted(renewed.items())]
-        self._settle_nodes(nodes, new, notices)
+        if self._settle_nodes(nodes, new, notices) and (others := self._waiting_nodes.keys() - nodes.keys()):
+            # What one node gave back for its podCIDRs may be what another waits for: as when they are given out anew.
+            again = {node: self._waiting_nodes[node] for node in others}
+            self._settle_nodes(again, new, notices)
+            nodes |= again
         for demand in new:
             self._waiting_pods[demand.node][demand.key] = demand
         for node in drained | set(nodes) | {demand.node for demand in new}:
@@ -113,8 +117,12 @@ class Allocator:
 
     # -- nodes
 
-    def _settle_nodes(self, nodes: Mapping[str, NodeDemand], pods: list[PodDemand], notices: list[Notice]) -> None:
-        """Subnets for the nodes: what is on record first, then what Kubernetes gave, then where pods run, then any."""
+    def _settle_nodes(self, nodes: Mapping[str, NodeDemand], pods: list[PodDemand], notices: list[Notice]) -> bool:
+        """Subnets for the nodes: what is on record first, then what Kubernetes gave, then where pods run, then any.
+
+        Whether one of them gave back what it had.
+        """
+        had = self._places.keys() & nodes.keys()
         running: dict[str, list[str]] = defaultdict(list)
         for pod in pods if nodes else ():
             running[pod.node] += pod.running_with or self._record_of(pod)
@@ -131,6 +139,7 @@ class Allocator:
                 self._settle(demand.node, cidrs)
             else:
                 self._waiting_nodes[demand.node] = demand
+        return any(demand.node in had for demand in undecided)
 
     def _keep(self, demand: NodeDemand, busy: bool, notices: list[Notice]) -> bool:
         """Whether the node keeps what it has, or is on record as having."""

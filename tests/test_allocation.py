@@ -180,6 +180,19 @@ def test_a_pod_cidr_that_changes_waits_until_no_pod_has_the_old_one():
     assert idle.cidrs("node-1") == ("10.244.8.0/24",)
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_pod_cidrs_that_are_given_out_after_ours_go_round_among_the_nodes(order):
+    """As kube-controller-manager does that comes a little later: each idle node is given what another one has."""
+    world = World(objects=[node("n0"), node("n1"), node("n2")])
+    for number in order:
+        world.put(node(f"n{number}", pod_cidrs=(f"10.244.{(number + 1) % 3}.0/24",)))
+    assert [world.cidrs(f"n{number}") for number in range(3)] == [
+        ("10.244.1.0/24",),
+        ("10.244.2.0/24",),
+        ("10.244.0.0/24",),
+    ]
+
+
 def test_a_cluster_network_that_is_used_up_is_told_and_recovers():
     world = World(Network("10.244.0.0/24", 25), objects=[node("n1"), node("n2"), node("n3")])
     assert world.cidrs("n3") is None
