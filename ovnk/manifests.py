@@ -20,6 +20,7 @@ DECODERS: dict[tuple[str, str], Callable[[bytes], KubeObject]] = {
     ("discovery.k8s.io/v1", "EndpointSlice"): decode_services.endpoint_slice,
     ("networking.k8s.io/v1", "NetworkPolicy"): decode_policies.network_policy,
     (f"{GROUP}/v1alpha2", "ClusterNetworkPolicy"): decode_cluster_policies.cluster_network_policy,
+    (f"{GROUP}/v1beta1", "ClusterNetworkPolicy"): decode_cluster_policies.cluster_network_policy,
     (f"{GROUP}/v1alpha1", "AdminNetworkPolicy"): decode_cluster_policies.admin_network_policy,
     (f"{GROUP}/v1alpha1", "BaselineAdminNetworkPolicy"): decode_cluster_policies.baseline_admin_network_policy,
     ("ovnk.io/v1", "NodeNetwork"): decode.node_network,

@@ -88,6 +88,12 @@ class Spec(Struct, gc=False):
     egress: list[Rule] | None = None
 
 
+class Versioned(Struct, rename="camel", gc=False):
+    """Any object, of which nothing but its version is read."""
+
+    api_version: str | None = None
+
+
 class Policy(Struct, gc=False):
     """Any of the three kinds."""
 

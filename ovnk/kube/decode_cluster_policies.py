@@ -31,7 +31,12 @@ from ovnk.kube.policy_objects import (
 )
 
 GROUP = "policy.networking.k8s.io"
-CLUSTER_NETWORK_POLICIES = wire.Resource(f"/apis/{GROUP}/v1alpha2/clusternetworkpolicies", ClusterNetworkPolicy)
+CLUSTER_NETWORK_POLICIES = wire.Resource(
+    f"/apis/{GROUP}/v1alpha2/clusternetworkpolicies",
+    ClusterNetworkPolicy,
+    # The same fields, about to follow it.
+    otherwise=(f"/apis/{GROUP}/v1beta1/clusternetworkpolicies",),
+)
 ADMIN_NETWORK_POLICIES = wire.Resource(f"/apis/{GROUP}/v1alpha1/adminnetworkpolicies", AdminNetworkPolicy)
 BASELINE_ADMIN_NETWORK_POLICIES = wire.Resource(
     f"/apis/{GROUP}/v1alpha1/baselineadminnetworkpolicies", BaselineAdminNetworkPolicy
@@ -65,13 +70,14 @@ def _policy(kind: type[V], raw: wire.Json, tier: str, ports: str, actions: tuple
     metadata = wire.decode(kind, wire.IDENTIFIED, raw).metadata or wire.Metadata()
     name = wire.name(kind, raw, metadata.name, wire.SUBDOMAIN)
     uid, log = metadata.uid or "", (metadata.annotations or wire.Annotations()).log or ""
+    seen = (metadata.generation or 0, _version(raw))
     try:
         spec = wire.decode(kind, _POLICY, raw).spec or given.Spec()
     except InvalidObject as error:
         # The API server makes sure of types: all that is known of this policy is that there is one.
         why = f"{error.field} {error.why}; it denies everything of every pod"
         deny = (Rule(None, None, "Deny"),)
-        return kind(name, uid, TIERS[0], 0, EVERY_POD, deny, deny, log, (why,), metadata.generation or 0)
+        return kind(name, uid, TIERS[0], 0, EVERY_POD, deny, deny, log, (why,), *seen)
     spec.tier = tier or spec.tier
     if tier == "Baseline":
         spec.priority = PRIORITY_MAX
@@ -86,7 +92,15 @@ def _policy(kind: type[V], raw: wire.Json, tier: str, ports: str, actions: tuple
         faults.append(f"{error}; it is about every pod, before all others, without its rules that accept")
     ingress = tuple(_rules("spec.ingress", spec.ingress or (), ("from", ports), actions, stands, faults))
     egress = tuple(_rules("spec.egress", spec.egress or (), ("to", ports), actions, stands, faults))
-    return kind(name, uid, *place, subject, ingress, egress, log, tuple(faults), metadata.generation or 0)
+    return kind(name, uid, *place, subject, ingress, egress, log, tuple(faults), *seen)
+
+
+def _version(raw: wire.Json) -> str:
+    """The API's version that the object is of, "" where it does not say."""
+    try:
+        return (_VERSIONED.decode(raw).api_version or "").rpartition("/")[2]
+    except msgspec.MsgspecError:
+        return ""
 
 
 def _place(spec: given.Spec) -> tuple[str, int]:
@@ -246,3 +260,4 @@ def _numbers(path: str, first: int | None, last: int | None) -> tuple[int, int]:
 
 
 _POLICY = msgspec.json.Decoder(given.Policy)
+_VERSIONED = msgspec.json.Decoder(given.Versioned)

@@ -93,6 +93,7 @@ class ClusterPolicy(Struct, frozen=True):
 
     `subject` selects pods in namespaces. Rules are in the order in which they are tried; the action of one that cannot
     be understood is Deny, of everything. `invalid` says what could not be understood, and what stands in its place.
+    `version` is the API's that it was read in.
     """
 
     name: str
@@ -105,6 +106,7 @@ class ClusterPolicy(Struct, frozen=True):
     log: str = ""
     invalid: tuple[str, ...] = ()
     generation: int = 0
+    version: str = ""
 
     @property
     def key(self) -> Key:
@@ -117,6 +119,7 @@ class Standing(Struct, frozen=True):
 
     kind: str
     name: str
+    version: str
     generation: int
     faults: tuple[str, ...]
 

@@ -21,8 +21,7 @@ class PolicyStatusWriter:
     def submit(self, standings: Iterable[Standing]) -> None:
         """Have these written, in place of what may still wait for the same policies."""
         for one in standings:
-            resource, _ = decode.OPTIONAL_KINDS[one.kind]
-            self._conditions.submit(f"{resource.path}/{one.name}", (_condition(one),))
+            self._conditions.submit(f"{_path(one)}/{one.name}", (_condition(one),))
 
     def clear(self) -> None:
         """Forget all that waits: the lease is lost."""
@@ -31,6 +30,13 @@ class PolicyStatusWriter:
     async def run(self) -> None:
         """Write until cancelled."""
         await self._conditions.run()
+
+
+def _path(standing: Standing) -> str:
+    """Where policies of the kind are, in the version that this one was read in."""
+    resource, _ = decode.OPTIONAL_KINDS[standing.kind]
+    paths = (resource.path, *resource.otherwise)
+    return next((path for path in paths if f"/{standing.version}/" in path), resource.path)
 
 
 def _condition(standing: Standing) -> Condition:

@@ -59,6 +59,7 @@ class Informer:
         optional: bool = False,
     ) -> None:
         self._client, self._resource, self._decode = client, resource, decoder
+        self._paths = (resource.path, *resource.otherwise)
         self._emit, self._report = emit, invalid
         selectors = {"fieldSelector": field_selector, "labelSelector": label_selector}
         self._selectors = {name: value for name, value in selectors.items() if value}
@@ -95,8 +96,8 @@ class Informer:
                 if _outdated(error):
                     self._version = None
                 if self._optional and error.status == 404:
-                    self._absent()
-                    await asyncio.sleep(ABSENT_S)
+                    if self._absent():
+                        await asyncio.sleep(ABSENT_S)
                     continue
                 self._failed(error)
             # Also after a watch that told something and then ended early: whatever the server does, we do not spin.
@@ -117,16 +118,24 @@ class Informer:
             self._emit(Replace(self._resource.kind, dict(self._values)))
         return found.version
 
-    def _absent(self) -> None:
-        """The kind is not served. What was there is believed to be gone when the server has said so twice."""
+    def _absent(self) -> bool:
+        """The kind is not served at this path; whether at none, as far as the server has said yet.
+
+        What was there is believed to be gone when all paths have been asked twice.
+        """
         self._absences += 1
         self._succeeded()
-        if self.synced and (not self._values or self._absences < 2):
-            return
-        log.info("this kind is not served", resource=self._resource.path)
-        self._values, self._invalid = {}, {}
-        self.synced = True
-        self._emit(Replace(self._resource.kind, {}))
+        following = self._paths.index(self._resource.path) + 1
+        self._resource = msgspec.structs.replace(self._resource, path=self._paths[following % len(self._paths)])
+        rounds, further = divmod(self._absences, len(self._paths))
+        if further:
+            return False
+        if not self.synced or (self._values and rounds > 1):
+            log.info("this kind is not served", resource=self._resource.path)
+            self._values, self._invalid = {}, {}
+            self.synced = True
+            self._emit(Replace(self._resource.kind, {}))
+        return True
 
     async def _watch(self, version: str) -> bool:
         """One WATCH from `version` to its end; whether it lasted, which is what counts as success.

@@ -27,10 +27,14 @@ SUBDOMAIN: NameRule = (re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"), 253)
 
 
 class Resource(Struct, frozen=True):
-    """A kind and where the API lists it ("/api/v1/pods", or a namespace's "/api/v1/namespaces/shop/pods")."""
+    """A kind and where the API lists it ("/api/v1/pods", or a namespace's "/api/v1/namespaces/shop/pods").
+
+    `otherwise` are paths of other versions of the same, for a server that does not serve the first.
+    """
 
     path: str
     kind: type
+    otherwise: tuple[str, ...] = ()
 
 
 class Identity(Struct, frozen=True):

@@ -145,7 +145,8 @@ def complaint(view: View, wide: ClusterWide) -> Iterator[Notice]:
 
 def standing(view: View, wide: ClusterWide) -> Iterator[Standing]:
     """The same as the policy's condition says it."""
-    yield Standing(wide.kind, wide.policy.name, wide.policy.generation, tuple(_faults(view, wide)))
+    policy = wide.policy
+    yield Standing(wide.kind, policy.name, policy.version, policy.generation, tuple(_faults(view, wide)))
 
 
 def _faults(view: View, wide: ClusterWide) -> list[str]:

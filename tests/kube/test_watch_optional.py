@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ovnk.kube import decode, watch
+from ovnk.kube import decode, watch, wire
 from tests.kube.scripted_api import listing, scripted, status
 from tests.kube.test_watch import keys, run, watched
 
@@ -23,8 +23,12 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "ABSENT_S", 0.01)
 
 
-def optional(client: Any) -> Any:
-    return watched(client, RESOURCE, DECODER, optional=True)
+# A kind of one version.
+ALONE = wire.Resource(RESOURCE.path, RESOURCE.kind)
+
+
+def optional(client: Any, resource: wire.Resource = ALONE) -> Any:
+    return watched(client, resource, DECODER, optional=True)
 
 
 def test_a_kind_that_is_not_served_is_synced_and_taken_up_when_it_is(tmp_path: Path) -> None:
@@ -59,6 +63,24 @@ def test_one_answer_that_it_is_not_served_takes_nothing_away(tmp_path: Path) -> 
                 await one.next()
                 await asyncio.wait_for(api.watches.get(), 10)
                 assert one.told.empty()
+
+    run(case())
+
+
+def test_another_version_is_asked_for_before_a_kind_is_believed_absent(tmp_path: Path) -> None:
+    async def case() -> None:
+        async with scripted(tmp_path) as (api, client):
+            gone = [status(*NOT_SERVED) for _ in range(4)]
+            api.answers = [status(*NOT_SERVED), listing(POLICY), *gone, listing(POLICY), api.watch]
+            async with optional(client, RESOURCE) as one:
+                assert [keys(await one.next()) for _ in range(3)] == [{"p"}, set(), {"p"}]
+                await asyncio.wait_for(api.watches.get(), 10)
+            asked = [path.split("/")[3] for _, path, _, _ in api.seen]
+            assert asked == [
+                "v1alpha2",
+                *["v1beta1", "v1beta1", "v1alpha2"],
+                *["v1beta1", "v1alpha2", "v1beta1", "v1beta1"],
+            ]
 
     run(case())
 
