@@ -122,6 +122,15 @@ class Services:
         self._wake()
 
     @property
+    def troubles(self) -> list[str]:
+        """What keeps the rules from being as they should be, and the objects whose rules are left out."""
+        refused = [
+            f'nftables refuses the rules of {one.kind.__name__} "{one.key}": {one.why}'
+            for one in self._writer.refused.values()
+        ]
+        return [*filter(None, (self.trouble,)), *refused]
+
+    @property
     def addresses(self) -> tuple[str, ...] | None:
         """The addresses by which the cluster knows this node; None before the Nodes have been read."""
         nodes = self._graph.tables[Node]

@@ -155,7 +155,7 @@ async def run(loaded: NodeSettings) -> None:
         runner = await http.serve(
             loaded.http_address,
             REGISTRY,
-            lambda: [why for why in (agent.why_not_ready(), agent.services.trouble) if why],
+            lambda: [*filter(None, (agent.why_not_ready(),)), *agent.services.troubles],
             agent.why_not_ready,
         )
         exits.push_async_callback(runner.cleanup)

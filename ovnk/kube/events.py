@@ -128,9 +128,9 @@ class EventRecorder:
             path = f"{_path(kind.subject)}/{series.name}"
             await self._client.request("PATCH", path, body=patch, content_type=MERGE_PATCH)
         except ApiError as error:
-            if error.status != 404:
+            if error.status not in (403, 404):
                 raise
-            # Events live for an hour (kube-apiserver --event-ttl).
+            # Events live for an hour (kube-apiserver --event-ttl); and whoever may only create says it anew.
             await self._create(kind, series)
 
     async def _create(self, kind: "_Kind", series: "_Series") -> None:

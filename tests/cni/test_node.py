@@ -128,6 +128,18 @@ def test_what_somebody_changes_in_ovsdb_is_put_back(node, damage):
     world.until(lambda: settled(node), "the kernel's side is as before")
 
 
+def test_routes_have_a_source_as_soon_as_the_node_has_the_address(fresh):
+    """The cluster may know the node by an address that it does not have yet, or that is another machine's."""
+    fresh.flows()
+    fresh.start_agent(world.spec(), addresses=["192.168.100.77"])
+    fresh.wait_ready()
+    assert {source for _, source in routes(fresh).values()} == {""}
+    fresh.inside("ip", "address", "add", "192.168.100.77/24", "dev", "eth0")
+    world.until(lambda: routes(fresh)["10.244.0.0/16"] == (GATEWAY_4, "192.168.100.77"), "the routes follow")
+    fresh.inside("ip", "address", "del", "192.168.100.77/24", "dev", "eth0")
+    world.until(lambda: routes(fresh).get("10.244.0.0/16") == (GATEWAY_4, ""), "the routes follow")
+
+
 def test_a_changed_node_network_changes_the_node(fresh):
     fresh.flows()
     fresh.start_agent(world.spec())

@@ -63,6 +63,8 @@ def test_a_service_whose_rules_are_refused_does_not_keep_others_from_being_serve
         async with running(*some[:4], bad, *some[4:]) as (made, told):
             assert await served() == set(range(30010, 30019))
             assert [(one.kind, one.key, one.reason) for one in told] == [("Service", bad.key, "NodeRulesRefused")]
+            (trouble,) = made.troubles
+            assert bad.key in trouble
             # A change of another service neither tries it again nor tells of it again.
             made.changed(Put(node_port("s0", 30)))
             await made.applied()
@@ -77,7 +79,7 @@ def test_a_service_whose_rules_are_refused_does_not_keep_others_from_being_serve
             assert len(told) == 2
             made.changed(Remove(Service, bad.key))
             await made.applied()
-            assert not made.trouble
+            assert not made.troubles
 
     with namespace("link set lo up"):
         asyncio.run(run())

@@ -91,6 +91,21 @@ def test_repeats_raise_the_count_of_one_event_and_wait_for_each_other(
     run(case())
 
 
+def test_who_may_only_create_says_a_repeat_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "REPEAT_S", 0.01)
+
+    async def case() -> None:
+        async with recording(tmp_path) as (objects, recorder):
+            recorder.record(WEB, "PortInUse", "again")
+            await objects.until(lambda: len(objects.objects) == 1)
+            objects.broken = [403]
+            recorder.record(WEB, "PortInUse", "again")
+            await objects.until(lambda: len(objects.objects) == 2)
+            assert sorted(event["count"] for event in objects.objects.values()) == [1, 2]
+
+    run(case())
+
+
 def test_different_events_about_one_object_are_bounded_and_others_are_not_held_up(tmp_path: Path) -> None:
     async def case() -> None:
         async with recording(tmp_path) as (objects, recorder):
