@@ -261,6 +261,9 @@ class _Pool:
     def __init__(self, offer: PoolOffer, holders: Iterable[Number]) -> None:
         self.offer = offer
         self._next: dict[int, int] = {}
+        self._sizes = {4: 0, 6: 0}
+        for version, first, last in offer.ranges:
+            self._sizes[version] += last - first + 1
         self.assigned = {4: 0, 6: 0}
         for number in holders:
             if self.has(number):
@@ -270,7 +273,7 @@ class _Pool:
         return any(version == number[0] and first <= number[1] <= last for version, first, last in self.offer.ranges)
 
     def size(self, family: int) -> int:
-        return sum(last - first + 1 for version, first, last in self.offer.ranges if version == family)
+        return self._sizes[family]
 
     def use(self) -> PoolUse:
         counts = ((family, self.assigned[family], self.size(family)) for family in (4, 6))
@@ -281,6 +284,8 @@ class _Pool:
 
         Linear in the run of busy addresses that is met.
         """
+        if self.assigned[family] >= self._sizes[family]:
+            return None
         start = self._next.get(family, 0)
         ranges = [one for one in self.offer.ranges if one[0] == family]
         ahead: list[AddressRange] = [(family, max(first, start), last) for _, first, last in ranges]
