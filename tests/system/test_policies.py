@@ -140,3 +140,16 @@ def test_icmp_passes_where_a_rule_names_no_port(lab: Lab, reach: Reach) -> None:
     peers = [{"podSelector": {"matchLabels": {"role": "client"}}}]
     lab.apply(policy("web", subject={"app": "web"}, ingress=[{"from": peers}]))
     reach.until({(CLIENT, WEB): EVERYTHING, (OTHER, WEB): NOTHING})
+
+
+def test_a_policy_that_cannot_be_understood_denies_and_says_so(lab: Lab, reach: Reach) -> None:
+    """The lab's API server lets the operator of another kind of selector through; Kubernetes' own refuses it."""
+    wrong = {"matchExpressions": [{"key": "role", "operator": "Gt", "values": ["1"]}]}
+    lab.apply(
+        policy("wrong", subject={"app": "web"}, policyTypes=["Ingress"], ingress=[{"from": [{"podSelector": wrong}]}])
+    )
+    reach.until({(CLIENT, WEB): NOTHING, (WEB, OTHER): NOTHING, (CLIENT, OTHER): EVERYTHING})
+    (event,) = lab.get("events", "-n", SPACE, "--field-selector=involvedObject.kind=NetworkPolicy")["items"]
+    assert (event["type"], event["reason"], event["involvedObject"]["name"]) == ("Warning", "Invalid", "wrong")
+    assert 'matchExpressions[0] has the operator "Gt"' in event["message"]
+    assert event["message"].endswith("the policy denies all ingress and egress of its pods until it is fixed")
