@@ -1,13 +1,18 @@
 """Settings come from defaults, a TOML file, the environment and flags, in that order; errors name key and source."""
 
+import json
+import sys
+
 import pytest
+import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from ovnk import config
+from ovnk import cli, config
 from ovnk.cli.node import NodeSettings, look_for_loopback
 from ovnk.errors import ConfigError
+from ovnk.lab.apiserver import kubeconfig
 from ovnk.settings import ControllerSettings
 
 
@@ -91,6 +96,33 @@ def test_a_node_without_the_loopback_plugin_is_warned_of(tmp_path):
     with capture_logs() as logs:
         look_for_loopback(tmp_path)
     assert not logs
+
+
+@pytest.mark.parametrize(
+    ("flag", "says"),
+    [
+        ("--cluster-cidr=10.244.0.0/8x", 'cluster_cidr "10.244.0.0/8x" is not a network'),
+        ("--cluster-cidr=10.96.0.0/12", 'cluster_cidr "10.96.0.0/12" overlaps service_cidr "10.96.0.0/16"'),
+        ("--northbound=http:there", "IPv6 addresses stand in brackets (given by --northbound)"),
+        ("--http-address=nowhere:1", 'http_address "nowhere:1" cannot be listened on'),
+        ("--kubeconfig=/none", "/none"),
+        ("--log-level=loud", 'log_level "loud" is none of'),
+    ],
+)
+def test_settings_that_are_wrong_end_the_controller_with_code_2_and_one_line(tmp_path, monkeypatch, capsys, flag, says):
+    file = tmp_path / "kubeconfig"
+    file.write_text(json.dumps(kubeconfig("http://127.0.0.1:1", "token", None)))
+    monkeypatch.setattr(
+        sys, "argv", ["ovnk", "controller", f"--kubeconfig={file}", f"--northbound=unix:{tmp_path}/nb", flag]
+    )
+    try:
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    finally:
+        structlog.reset_defaults()
+    assert ended.value.code == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert says in said
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

@@ -20,6 +20,7 @@ from ovsdb_schemas.northbound import DATABASE, TABLES
 # A server that does not answer for so long is given up, and the connection with it.
 REPLY_S_MAX = 30.0
 SCHEMA_S_MAX = 5.0
+STOP_S_MAX = 1.0
 
 
 class Session:
@@ -59,7 +60,8 @@ class Session:
         if (link := self.link) is not None:
             link.end()
         if self._thread.is_alive():
-            self._thread.join()
+            # It may be waiting for a server that does not answer, and has nothing to give back then.
+            self._thread.join(STOP_S_MAX)
 
     def want_lock(self, wanted: bool) -> None:
         """Ask for the lock, as from the start, or give it away and let others have it."""
