@@ -1,8 +1,8 @@
 """`ovnk demo`: a cluster in seconds, pods on three nodes, who reaches whom, and down again."""
 
+import contextlib
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from ovnk.errors import LabError
-from ovnk.lab import fronts, kubectl, matrix, plan, running, state, topology
+from ovnk.lab import enter, fronts, kubectl, matrix, plan, running, state, topology
 
 MANIFEST = Path(__file__).parents[1] / "lab" / "demo.yaml"
 SERVICE = MANIFEST.with_name("demo_service.yaml")
@@ -72,8 +72,10 @@ def _show(lab: state.State) -> bool:
     places = [*where, *(f"node/{node}" for node in sorted({pod["spec"]["nodeName"] for pod in pods}))]
 
     def run(place: str, command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-        program = [sys.executable, "-m", "ovnk", "lab", "exec", f"--name={lab.name}", place, "--", *command]
-        return subprocess.run(program, capture_output=True, text=True, check=False, timeout=120)
+        with contextlib.closing(enter.find(lab, place)) as entrance:
+            return subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=120, preexec_fn=entrance.enter
+            )
 
     with say.status("every pod asks every pod"):
         answers = matrix.measure(places, targets, run)
