@@ -78,8 +78,8 @@ def run(state: State, target: str, command: Sequence[str]) -> NoReturn:
 
 def pods(state: State) -> dict[str, Path]:
     """The pods that run in the lab: "namespace/name" → the file in which its kubelet says where its network is."""
-    found = state.folder.glob("nodes/*/pods/*/*.json")
-    return {f"{file.parent.name}/{file.stem}": file for file in sorted(found)}
+    found = state.folder.glob("nodes/*/pods/*/*/sandbox.json")
+    return {f"{file.parents[1].name}/{file.parent.name}": file for file in sorted(found)}
 
 
 def _find(state: State, target: str) -> tuple[str, str]:
@@ -91,7 +91,7 @@ def _find(state: State, target: str) -> tuple[str, str]:
         known = ", ".join(["node/NAME", "outside", "central", *pods(state)])
         raise LabError(f'nothing runs as "{target}" in this lab; there are {known}')
     record = json.loads(file.read_text())
-    return f"node/{file.parent.parent.parent.name}", record["network"]
+    return f"node/{file.parents[3].name}", record["network"]
 
 
 def _wait(child: int) -> NoReturn:

@@ -273,5 +273,5 @@ def test_a_node_is_ready_while_a_conflist_is_in_its_folder(lab: Lab) -> None:
 
 def _records(lab: Lab) -> dict[str, Object]:
     """What the kubelet keeps of its sandboxes, by pod."""
-    files = (lab.state.node("n1") / "pods").glob("*/*.json")
-    return {f"{file.parent.name}/{file.stem}": json.loads(file.read_text()) for file in files}
+    files = (lab.state.node("n1") / "pods").glob("*/*/sandbox.json")
+    return {f"{file.parents[1].name}/{file.parent.name}": json.loads(file.read_text()) for file in files}

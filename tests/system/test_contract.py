@@ -110,7 +110,7 @@ def test_r18_what_the_runtime_has_lost_is_deleted_or_collected(dual_stack: Lab, 
     runtime.call("ADD", uncollected, "1.1.0")
     assert runtime.connected()
     # What the frozen kubelet has, read from the records of its sandboxes.
-    records = (dual_stack.state.node(NODE) / "pods").glob("*/*.json")
+    records = (dual_stack.state.node(NODE) / "pods").glob("*/*/sandbox.json")
     valid = [{"containerID": json.loads(file.read_text())["container"], "ifname": "eth0"} for file in records]
     runtime.call("GC", "", "1.1.0", netns=False, **{"cni.dev/valid-attachments": valid})
     assert not runtime.connected()

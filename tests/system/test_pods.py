@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ovnk.lab.plan import bracketed
 from tests.labs import Lab
 from tests.system import northbound, probes, workloads
 from tests.system.workloads import container, script
@@ -71,7 +72,7 @@ def test_r06_peers_see_the_very_port_that_a_pod_bound(dual_stack: Lab, space: st
     ready = dual_stack.wait_ready([f"{space}/app", f"{space}/asker"])
 
     for own, address in enumerate(workloads.addresses(ready[f"{space}/app"]), 40123):
-        url = f"http://{f'[{address}]' if ':' in address else address}:4711/"
+        url = f"http://{bracketed(address)}:4711/"
         answer = dual_stack.fetch(f"{space}/asker", url, "--local-port", str(own))
         assert answer is not None
         assert answer["clientPort"] == own
@@ -125,6 +126,21 @@ while True:
     assert said(dual_stack, f"{space}/shared", "binder", lambda text: "\n" in text) == "EADDRINUSE\n"
 
 
+def test_a_pod_with_the_longest_names_is_like_any_other(dual_stack: Lab, space: str) -> None:
+    """253 characters, of which Linux takes 63 for the host name."""
+    long = f"{space}/{'.'.join(['a' * 63] * 4)[:253]}"
+    command = container("app", "sh", "-c", "hostname; sleep 3600")
+    spec = workloads.pod(long.partition("/")[2], [container("server"), command], "n1", space)
+    dual_stack.apply([spec, workloads.server("asker", "n2", space=space)])
+
+    pods = dual_stack.wait_ready([long, f"{space}/asker"])
+
+    assert said(dual_stack, long, "app") == "a" * 63 + "\n"
+    addresses = workloads.addresses(pods[long])
+    answers = [dual_stack.fetch(f"{space}/asker", f"http://{bracketed(one)}:{workloads.PORT}/") for one in addresses]
+    assert [answer["pod"] for answer in answers if answer] == [long] * 2
+
+
 def test_r17_kernel_cni_result_northbound_and_api_agree_on_one_address_a_family(dual_stack: Lab, space: str) -> None:
     dual_stack.apply(workloads.server("one", "n3", space=space))
 
@@ -141,7 +157,7 @@ def test_r17_kernel_cni_result_northbound_and_api_agree_on_one_address_a_family(
     table = [line.split() for line in dual_stack.exec(name, "cat", "/proc/net/if_inet6").stdout.splitlines()]
     of_eth0 = {ipaddress.ip_address(bytes.fromhex(row[0])) for row in table if row[5] == "eth0"}
     assert {str(address) for address in of_eth0 if not address.is_link_local} == {api[1]}
-    record: dict[str, Any] = json.loads((dual_stack.state.node("n3") / "pods" / f"{name}.json").read_text())
+    record: dict[str, Any] = json.loads((dual_stack.state.node("n3") / "pods" / name / "sandbox.json").read_text())
     assert [entry["address"].partition("/")[0] for entry in record["result"]["ips"]] == api
     port = northbound.row(dual_stack, "Logical_Switch_Port", name)
     assert port["addresses"] == f"{eth0['address']} {' '.join(api)}"

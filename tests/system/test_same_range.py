@@ -88,7 +88,7 @@ def test_pods_go_although_somebody_names_namespaces_with_ip_meanwhile(dual_stack
     dual_stack.wait_ready(f"{space}/early")
     before = dual_stack.daemons()["n1/kubelet"]["process"]
 
-    record = dual_stack.state.node("n1") / "pods" / space / "early.json"
+    record = dual_stack.state.node("n1") / "pods" / space / "early" / "sandbox.json"
     network = json.loads(record.read_text())["network"]
 
     with container_by_hand(dual_stack, "n1"):

@@ -56,8 +56,13 @@ class Surroundings:
 
     @property
     def name(self) -> str:
-        """The pod's name, which is its host name too."""
+        """The pod's name."""
         return str(self.pod["metadata"]["name"])
+
+    @property
+    def host_name(self) -> str:
+        """The name as Linux can have it: 63 characters, the last of them a letter or digit (kubelet does the same)."""
+        return self.name[:63].rstrip("-.")
 
 
 class Keeper:
@@ -68,7 +73,7 @@ class Keeper:
         self._spec, self._around = spec, around
         self._running: Running | None = None
         self._killing: asyncio.Task[None] | None = None
-        own = {"HOSTNAME": around.name, **containers.variables(spec, around.pod, around.fields)}
+        own = {"HOSTNAME": around.host_name, **containers.variables(spec, around.pod, around.fields)}
         self._variables = own
 
     async def keep(self, policy: str) -> None:
@@ -137,7 +142,7 @@ class Keeper:
         process = containers.start_process(
             [containers.expanded(word, self._variables) for word in words],
             around.network,
-            around.name,
+            around.host_name,
             self._variables,
             spec.get("workingDir") or "",
             around.logs / f"{self.status.name}.log",
@@ -181,7 +186,7 @@ class Keeper:
             await self._execute(hook["exec"].get("command") or [])
 
     def _execute(self, command: list[str]) -> Awaitable[int]:
-        return containers.run_to_end(command, self._around.network, self._around.name, self._variables)
+        return containers.run_to_end(command, self._around.network, self._around.host_name, self._variables)
 
 
 def grace_s(pod: Object) -> float:

@@ -28,6 +28,8 @@ log = structlog.get_logger()
 NETWORKS = Path("/run/netns")
 # containerd says /var/run, which leads to /run.
 PREFIX = "/var"
+# The file of a pod's record; `ovnk lab exec` (enter.py) reads it too.
+RECORD = "sandbox.json"
 DELETE_AFTER_FAILURE_S = 0.1
 DELETE_AGAIN_S_FIRST = 1.0
 NOT_INITIALIZED = "cni plugin not initialized"
@@ -70,7 +72,7 @@ class Sandbox:
 
     def write(self, folders: Folders) -> None:
         """Keep the record: for the next kubelet, and for `ovnk lab exec`."""
-        file = folders.records / self.namespace / f"{self.pod}.json"
+        file = self._file(folders)
         file.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({name: getattr(self, name) for name in self.__slots__})
         temporary = file.with_suffix(".new")
@@ -79,7 +81,14 @@ class Sandbox:
 
     def forget(self, folders: Folders) -> None:
         """Remove the record."""
-        (folders.records / self.namespace / f"{self.pod}.json").unlink(missing_ok=True)
+        file = self._file(folders)
+        file.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            file.parent.rmdir()
+
+    def _file(self, folders: Folders) -> Path:
+        """A folder a pod: its name may be as long as a file's may be, and leaves no room for an ending."""
+        return folders.records / self.namespace / self.pod / RECORD
 
     def started(self, process: int, folders: Folders) -> None:
         """Note a container's process."""
@@ -89,7 +98,7 @@ class Sandbox:
 
 def recorded(folders: Folders) -> Iterator[Sandbox]:
     """The sandboxes that an earlier kubelet of this node left."""
-    for file in sorted(folders.records.glob("*/*.json")):
+    for file in sorted(folders.records.glob(f"*/*/{RECORD}")):
         with contextlib.suppress(ValueError, TypeError, OSError):
             yield Sandbox(**json.loads(file.read_text()))
 
