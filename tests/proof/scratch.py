@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ovnk.northbound.facts import Fact
 from ovnk.northbound.writer import Northbound
-from tests.bench.northbound import connect
+from tests.northbound.conftest import Writer
 from tests.ovsdb import OvsdbServer, ovsdb_server
 
 SOUTHBOUND = Path("/usr/share/ovn/ovn-sb.ovsschema")
@@ -76,9 +76,8 @@ def scratch(folder: Path) -> Iterator[Scratch]:
         command = ["ovn-northd", f"--ovnnb-db={northbound.remote}", f"--ovnsb-db={southbound.remote}", "--no-chdir"]
         options = ["-vconsole:off", f"--unixctl={folder / 'northd.ctl'}"]
         northd = subprocess.Popen([*command, *options], env={**os.environ, "OVN_RUNDIR": str(folder)})
-        writer = Northbound(northbound.remote)
+        writer = Writer(northbound.remote).ready()
         try:
-            connect(writer)
             yield Scratch(folder, northbound, southbound, writer)
         finally:
             writer.stop()
