@@ -10,13 +10,13 @@ listed once, nor while another process leads: a standby keeps its graph warm.
 """
 
 import asyncio
-import gc
 import time
 from collections import deque
 from functools import partial
 
 import structlog
 
+from ovnk import memory
 from ovnk.compiler import Compiler
 from ovnk.errors import CommitError, InvalidObject
 from ovnk.kube import decode, listing
@@ -300,9 +300,8 @@ class Controller:
         self._compared = True
         self._held_back = commit.held_back
         self._first = bool(commit.held_back)
+        memory.settle_down()
         self._report("northbound compared", commit)
-        # What is held now is held for long; the collector need not go through it again and again.
-        gc.freeze()
         # What came meanwhile has not woken us, if it came before the comparison was through.
         self._wake.set()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import socket
@@ -12,7 +11,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from ovnk import __version__, config, http, logs
+from ovnk import __version__, config, http, logs, memory
 from ovnk.controller import Controller
 from ovnk.kube.client import Client
 from ovnk.northbound.remotes import Tls
@@ -23,8 +22,6 @@ log = structlog.get_logger(__name__)
 
 # The OVSDB lock that fences a stale leader in the database itself.
 LOCK = "ovnk_controller"
-# gc.set_threshold: so many new objects before the young are collected, and so many of those before the older ones.
-COLLECTOR = (100_000, 50, 100)
 
 
 def command(
@@ -57,6 +54,7 @@ def command(
     flags = {name: value for name, value in locals().items() if name != "config_file"}
     settings = config.load(ControllerSettings, "controller", flags, config_file, os.environ)
     logs.configure(settings.log_format, settings.log_level)
+    memory.begin()
     asyncio.run(run(settings))
 
 
@@ -78,8 +76,6 @@ async def run(settings: ControllerSettings) -> None:
         )
         exits.push_async_callback(runner.cleanup)
         log.info("starting", version=__version__, identity=identity, northbound=settings.northbound, api=client.server)
-        # The graph is one large web of long-lived values without cycles: collecting it again and again is what costs.
-        gc.set_threshold(*COLLECTOR)
         working = asyncio.create_task(controller.run())
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -13,7 +13,7 @@ V = TypeVar("V")
 # The values under which an index files a value.
 IndexOf = Callable[[V], Iterable[Hashable]]
 
-# So many readers are kept as a tuple; a set takes four times the memory, and most places have one reader or two.
+# So many readers are kept as a tuple; a dict takes four times the memory, and most places have one reader or two.
 FEW = 8
 
 _NOTHING: dict[Any, Any] = {}
@@ -38,19 +38,20 @@ class Place:
 
     def __init__(self, table: "Table[Any]", index: str | None, value: Hashable) -> None:
         self.table, self.index, self.value = table, index, value
-        self.readers: tuple[Reader, ...] | set[Reader] = ()
+        self.readers: tuple[Reader, ...] | dict[Reader, None] = ()
 
     def note(self, reader: Reader) -> None:
         """`reader` has read what is here."""
-        if isinstance(self.readers, set):
-            self.readers.add(reader)
+        if isinstance(self.readers, dict):
+            self.readers[reader] = None
         else:
-            self.readers = (*self.readers, reader) if len(self.readers) < FEW else {*self.readers, reader}
+            more = (*self.readers, reader)
+            self.readers = more if len(more) <= FEW else dict.fromkeys(more)
 
     def forget(self, reader: Reader) -> None:
         """The opposite of note."""
-        if isinstance(self.readers, set):
-            self.readers.discard(reader)
+        if isinstance(self.readers, dict):
+            self.readers.pop(reader, None)
         else:
             self.readers = tuple(other for other in self.readers if other is not reader)
         if not self.readers:

@@ -60,9 +60,9 @@ def named_ports(_view: View, selected: Selected, pod: Pod) -> Iterator[NamedPort
     yield from _named(selected, pod)
 
 
-def guarded_node(view: View, _guarded: GuardedSet, pod: Pod) -> Iterator[GuardedNode]:
+def guarded_node(_view: View, _guarded: GuardedSet, pod: Pod) -> Iterator[GuardedNode]:
     """The pod's node, which has something to reach there."""
-    if not pod.host_network and _has_port(view, pod):
+    if not pod.host_network:
         yield GuardedNode(pod.node)
 
 
@@ -73,7 +73,7 @@ def node_access(view: View, guarded: GuardedNode) -> Iterator[Fact]:
     the Service's own address (ovn-nb(5), hairpin_snat_ip), which nobody else can send from.
     """
     node, cluster = guarded.node, view.get(Cluster, CLUSTER)
-    if view.get(Node, node) is None or cluster is None:
+    if view.get(Node, node) is None or view.get(NodeSubnets, node) is None or cluster is None:
         return
     sources = [*_node_sources(view, node), *cluster.service_cidrs]
     by_family = {family: [one for one in sources if addressing.family(one) == family] for family in (4, 6)}

@@ -77,7 +77,7 @@ def _rounds(compilers: dict[int, Compiler], rounds: int) -> tuple[dict[int, list
 
 @contextmanager
 def collected() -> Iterator[None]:
-    """Garbage collection as in a controller that runs: what is there already is left out of it (cli/controller.py)."""
+    """Garbage collection as in a controller that runs: what is there already is left out of it (ovnk/memory.py)."""
     gc.collect()
     gc.freeze()
     try:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ovnk.cli.controller import COLLECTOR
+from ovnk import memory
 from ovnk.compiler import Compiler
 from ovnk.incremental.desired import Delta
 from ovnk.kube.objects import Put
@@ -33,7 +33,7 @@ def run(settings: Settings) -> Iterator[Figure]:
     """Pods a second for each size."""
     section = Section("northbound")
     # As in the daemon.
-    gc.set_threshold(*COLLECTOR)
+    gc.set_threshold(*memory.COLLECTOR)
     for size in SIZES[:1] if settings.quick else SIZES:
         turns = [(_commit(settings.folder, size), _bound(settings.folder, size)) for _ in range(TURNS)]
         ours, theirs = (middle([size / turn[side] for turn in turns]) for side in (0, 1))

@@ -59,5 +59,45 @@ def pod_manifests(count: int, node_count: int, prefix: str = "web") -> Iterator[
         yield _encode("v1", "Pod", {"namespace": NAMESPACE, "name": f"{prefix}-{number}", "labels": labels}, spec=spec)
 
 
+def policy_manifests(count: int) -> Iterator[bytes]:
+    """NetworkPolicies, each about the pods of one app in fifty: another app's may come in, at a port."""
+    for number in range(count):
+        peer = {"podSelector": {"matchLabels": {"app": f"app-{(number + 1) % 50}"}}}
+        spec = {
+            "podSelector": {"matchLabels": {"app": f"app-{number % 50}"}},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"from": [peer], "ports": [{"protocol": "TCP", "port": 8000 + number}]}],
+        }
+        yield _encode(
+            "networking.k8s.io/v1", "NetworkPolicy", {"namespace": NAMESPACE, "name": f"policy-{number}"}, spec=spec
+        )
+
+
+def service_manifests(count: int) -> Iterator[bytes]:
+    """Services whose addresses the API server chooses."""
+    for number in range(count):
+        spec = {"ports": [{"name": "http", "protocol": "TCP", "port": 80, "targetPort": 8080}]}
+        yield _encode("v1", "Service", {"namespace": NAMESPACE, "name": f"service-{number}"}, spec=spec)
+
+
+def slice_manifests(count: int, endpoints: int, node_count: int) -> Iterator[bytes]:
+    """An EndpointSlice for each of those Services, with so many endpoints."""
+    for number in range(count):
+        labels = {"kubernetes.io/service-name": f"service-{number}"}
+        found = [
+            {
+                "addresses": [f"10.128.{place}.{number % 250 + 3}"],
+                "conditions": {"ready": True},
+                "nodeName": node_name(place % node_count),
+            }
+            for place in range(endpoints)
+        ]
+        metadata = {"namespace": NAMESPACE, "name": f"service-{number}-x", "labels": labels}
+        ports = [{"name": "http", "protocol": "TCP", "port": 8080}]
+        yield _encode(
+            "discovery.k8s.io/v1", "EndpointSlice", metadata, addressType="IPv4", ports=ports, endpoints=found
+        )
+
+
 def _encode(version: str, kind: str, metadata: dict[str, Any], **parts: Any) -> bytes:
     return orjson.dumps({"apiVersion": version, "kind": kind, "metadata": metadata, **parts})

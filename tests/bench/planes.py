@@ -29,6 +29,9 @@ from tests.ovsdb import OvsdbServer, ovsdb_server
 
 CLUSTER_CIDR, SERVICE_CIDR = "10.128.0.0/10", "10.96.0.0/16"
 PODS = f"/api/v1/namespaces/{objects.NAMESPACE}/pods"
+SERVICES = f"/api/v1/namespaces/{objects.NAMESPACE}/services"
+SLICES = f"/apis/discovery.k8s.io/v1/namespaces/{objects.NAMESPACE}/endpointslices"
+POLICIES = f"/apis/networking.k8s.io/v1/namespaces/{objects.NAMESPACE}/networkpolicies"
 
 
 class Plane:
@@ -42,6 +45,15 @@ class Plane:
     async def create_nodes(self, count: int) -> None:
         """Make the nodes."""
         await self.sender.send(self.sender.encode("/api/v1/nodes", objects.node_manifests(count)))
+
+    async def create_policies_and_services(self, policies: int, services: int, node_count: int) -> None:
+        """Make so many of each, the Services with ten endpoints."""
+        for path, bodies in (
+            (POLICIES, objects.policy_manifests(policies)),
+            (SERVICES, objects.service_manifests(services)),
+            (SLICES, objects.slice_manifests(services, 10, node_count)),
+        ):
+            await self.sender.send(self.sender.encode(path, bodies))
 
     def pods(self, count: int, node_count: int, prefix: str = "web") -> list[bytes]:
         """Requests that create pods, for `sender.send`."""

@@ -15,6 +15,8 @@ from tests.bench.planes import Plane
 from tests.bench.running import Settings
 
 PODS = 10_000
+POLICIES = 400
+SERVICES = 500
 SECONDS_MOST = 5.0
 MEGABYTES_MOST = 150.0
 
@@ -27,6 +29,7 @@ def run(settings: Settings) -> Iterator[Figure]:
 async def _run(settings: Settings, section: Section, count: int) -> Iterator[Figure]:
     node_count = count // objects.PODS_A_NODE
     async with planes.plane(settings, node_count) as plane:
+        await plane.create_policies_and_services(POLICIES, SERVICES, node_count)
         await _in_place(plane, count, node_count)
         rows, records = plane.northbound.versions(), await plane.node_network_versions()
         size = plane.northbound.size()
@@ -37,7 +40,7 @@ async def _run(settings: Settings, section: Section, count: int) -> Iterator[Fig
             now, most = (controller.kilobytes(field) / 1024 for field in ("VmRSS", "VmHWM"))
             rows_after, records_after = plane.northbound.versions(), await plane.node_network_versions()
             appended = plane.northbound.size() - size
-    in_place = f"with {count:,} pods in place"
+    in_place = f"with {count:,} pods, {POLICIES} policies, {SERVICES} Services"
     return iter(
         [
             section.below(f"{in_place}: until the northbound is compared", seconds, "s", SECONDS_MOST),
