@@ -84,26 +84,31 @@ def shares(view: View, placed: PlacedRule) -> Iterator[Share]:
     cluster = view.get(Cluster, CLUSTER)
     if cluster is None:
         return
-    rule = placed.rule
     if cluster.acl_tiers:
-        yield residues.whole(placed, rule.action)
+        yield residues.whole(placed, placed.rule.action)
         return
-    if rule.action == "Pass":
-        if named := tuple(port for port in rule.ports or () if port.name):
-            denying = msgspec.structs.replace(placed, rule=msgspec.structs.replace(rule, ports=named))
-            yield residues.whole(denying, "Deny", BY_NAME)
-        return
+    instead = ""
+    if placed.rule.action == "Pass":
+        named = tuple(port for port in placed.rule.ports or () if port.name)
+        if not named:
+            return
+        placed, instead = _with(placed, action="Deny", ports=named), BY_NAME
     here = (placed.priority, placed.slot)
     before = [one for one in view.by(PlacedRule, "passing", placed.line) if (one.priority, one.slot) < here]
     try:
-        yield from residues.shares(placed, sorted(before, key=lambda one: one.key), cluster.cluster_cidrs)
+        for share in residues.shares(placed, sorted(before, key=lambda one: one.key), cluster.cluster_cidrs):
+            yield msgspec.structs.replace(share, instead=instead)
     except residues.TooIntricate:
         # What cannot be said is denied: nothing is accepted, and what should have passed is denied with the rest.
-        if rule.action == "Deny":
+        if placed.rule.action == "Deny":
             yield residues.whole(placed, "Deny", f"{INTRICATE}; it denies all the same what they pass")
         else:
-            nothing = msgspec.structs.replace(placed, rule=msgspec.structs.replace(rule, peers=()))
-            yield residues.whole(nothing, "Accept", f"{INTRICATE}; it accepts nothing")
+            yield residues.whole(_with(placed, peers=()), "Accept", f"{INTRICATE}; it accepts nothing")
+
+
+def _with(placed: PlacedRule, **changed: object) -> PlacedRule:
+    """The same place with another rule in it."""
+    return msgspec.structs.replace(placed, rule=msgspec.structs.replace(placed.rule, **changed))
 
 
 def selections(_view: View, share: Share) -> Iterator[Selection]:
@@ -159,7 +164,7 @@ def _faults(view: View, wide: ClusterWide) -> list[str]:
         elif priority(view, share) is None:
             what = "it denies last of all" if share.action == "Deny" else "it is left out"
             found.append(f"{rule} stands behind more rules than OVN has priorities for; {what}")
-    return found
+    return list(dict.fromkeys(found))
 
 
 def priority(view: View, share: Share) -> int | None:

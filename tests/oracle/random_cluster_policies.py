@@ -76,8 +76,8 @@ def _port(number: tuple[str, int, int]) -> Object:
 
 
 @st.composite
-def cluster_policies(draw: Any, named_passes: bool) -> list[Object]:
-    """Some policies of each kind. Without `named_passes` no rule passes by the name of a port."""
+def cluster_policies(draw: Any) -> list[Object]:
+    """Some policies of each kind."""
     found = []
     for number, priority in enumerate(draw(st.lists(st.integers(0, 1000), unique=True, max_size=4))):
         old = draw(st.booleans())
@@ -85,31 +85,31 @@ def cluster_policies(draw: Any, named_passes: bool) -> list[Object]:
         spec: Object = {"priority": priority}
         if not old:
             spec["tier"] = draw(st.sampled_from(["Admin", "Baseline"]))
-        found.append(_policy(draw, kind, version, f"cluster{number}", spec, named_passes))
+        found.append(_policy(draw, kind, version, f"cluster{number}", spec))
     if draw(st.booleans()):
-        found.append(_policy(draw, "BaselineAdminNetworkPolicy", "v1alpha1", "default", {}, named_passes))
+        found.append(_policy(draw, "BaselineAdminNetworkPolicy", "v1alpha1", "default", {}))
     return found
 
 
-def _policy(draw: Any, kind: str, version: str, name: str, spec: Object, named_passes: bool) -> Object:
+def _policy(draw: Any, kind: str, version: str, name: str, spec: Object) -> Object:
     allow = "Accept" if version == "v1alpha2" else "Allow"
     actions = [allow, "Deny"] + (["Pass"] if kind != "BaselineAdminNetworkPolicy" else [])
     spec = {**spec, "subject": draw(_pods)}
     for direction in ("ingress", "egress"):
-        rules = [_rule(draw, direction, version, actions, named_passes) for _ in range(draw(st.integers(0, 3)))]
+        rules = [_rule(draw, direction, version, actions) for _ in range(draw(st.integers(0, 3)))]
         if rules:
             spec[direction] = rules
     return {"apiVersion": f"{GROUP}/{version}", "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 
-def _rule(draw: Any, direction: str, version: str, actions: list[str], named_passes: bool) -> Object:
+def _rule(draw: Any, direction: str, version: str, actions: list[str]) -> Object:
     action = draw(st.sampled_from(actions))
     kinds = _pods if direction == "ingress" else st.one_of(_pods, _elsewhere)
     peers = draw(st.lists(kinds, min_size=1, max_size=2))
     rule = {"action": action, "from" if direction == "ingress" else "to": peers}
     ports = [(_protocol if version == "v1alpha2" else _port)(one) for one in draw(st.lists(_numbers, max_size=2))]
     all_pods = all("networks" not in peer and "nodes" not in peer for peer in peers)
-    if all_pods and (named_passes or action != "Pass") and draw(st.integers(0, 3)) == 0:
+    if all_pods and draw(st.integers(0, 3)) == 0:
         ports.append({"destinationNamedPort" if version == "v1alpha2" else "namedPort": draw(st.sampled_from(NAMES))})
     if ports:
         rule["protocols" if version == "v1alpha2" else "ports"] = ports

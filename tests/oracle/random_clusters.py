@@ -103,11 +103,10 @@ container_ports = st.lists(
 
 
 @st.composite
-def clusters(draw: Any, named_passes: bool = False) -> list[Object]:
+def clusters(draw: Any) -> list[Object]:
     """Namespaces (one may be missing, but then has no pods), nodes, pods, policies and Services.
 
-    Half of them have cluster-wide policies; with `named_passes` those may pass by the name of a port, which only a
-    northbound with tiers can do.
+    Half of them have cluster-wide policies.
     """
     known = SPACES[: draw(st.integers(2, 3))]
     found = [_object("v1", "Namespace", name, labels=draw(labels)) for name in known]
@@ -122,7 +121,7 @@ def clusters(draw: Any, named_passes: bool = False) -> list[Object]:
         policy = _object("networking.k8s.io/v1", "NetworkPolicy", f"policy{number}", namespace=where)
         found.append({**policy, "spec": draw(specs)})
     if draw(st.booleans()):
-        found += draw(cluster_policies(named_passes))
+        found += draw(cluster_policies())
     for number in range(draw(st.integers(0, 2))):
         backends = draw(st.lists(st.sampled_from(pods), min_size=1, max_size=2, unique_by=id))
         found += _service(number, draw(st.sampled_from(["TCP", "UDP"])), draw(st.sampled_from(PORTS)), backends)

@@ -40,6 +40,30 @@ def verdict(objects: list[Object], packet: Packet) -> tuple[bool, str]:
     return True, decided
 
 
+def without_tiers(objects: list[Object]) -> list[Object]:
+    """What is documented to stand in their place before OVN 23.06: a Pass by the name of a port denies there."""
+    found = []
+    for one in objects:
+        if one["kind"] in KINDS:
+            spec = dict(one["spec"])
+            for direction in ("ingress", "egress"):
+                if direction in spec:
+                    spec[direction] = [part for rule in spec[direction] for part in _denying_names(rule)]
+            one = {**one, "spec": spec}
+        found.append(one)
+    return found
+
+
+def _denying_names(rule: Object) -> list[Object]:
+    field = "protocols" if "protocols" in rule else "ports"
+    ports = rule.get(field, [])
+    named = [port for port in ports if port.keys() & {"destinationNamedPort", "namedPort"}]
+    if rule["action"] != "Pass" or not named:
+        return [rule]
+    others = [port for port in ports if port not in named]
+    return [{**rule, "action": "Deny", field: named}, *([{**rule, field: others}] if others else [])]
+
+
 def _tier(
     objects: list[Object],
     namespaces: dict[str, Object],

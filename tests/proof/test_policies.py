@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, note, settings
 
 from tests.oracle.questions import Question, questions
 from tests.oracle.random_clusters import clusters, compiled
+from tests.oracle.tiers import without_tiers
 from tests.proof import microflows
 from tests.proof.scratch import Scratch, scratch
 
@@ -41,6 +42,7 @@ def ovn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
 def test_r14_what_ovn_lets_through_is_what_the_policies_say(ovn: Scratch, objects: Any) -> None:
     note(yaml.safe_dump_all(objects))
     ovn.hold(compiled(objects))
+    objects = without_tiers(objects)
     asked = _some(questions(objects))
     answers = _first_packets(ovn, asked, "new")
     for question, out in zip(asked, answers, strict=True):

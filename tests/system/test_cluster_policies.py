@@ -112,6 +112,18 @@ def test_r14_pass_all_pods_then_deny_every_network(lab: Lab, reach: Reach) -> No
     reach.until({(WEB, CLIENT): EVERYTHING, (WEB, OTHER): EVERYTHING, (f"node/{first}", WEB): EVERYTHING})
 
 
+def test_r14_who_is_passed_before_a_network_is_denied_follows_labels(lab: Lab, reach: Reach) -> None:
+    """OVN looks for the address in a group and in a network at once; the group changes under it."""
+    web = {"pods": {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "web"}}}}
+    rules = [{"action": "Pass", "to": [web]}, {"action": "Deny", "to": [{"networks": ["0.0.0.0/0", "::/0"]}]}]
+    lab.apply(policy("web-alone", "Admin", 100, egress=rules))
+    reach.until({(OTHER, WEB): EVERYTHING, (WEB, OTHER): NOTHING, (OTHER, CLIENT): NOTHING})
+    lab.kubectl("label", "pod", "client", "-n", FRIENDS, "app=web")
+    reach.until({(OTHER, CLIENT): EVERYTHING, (WEB, OTHER): NOTHING})
+    lab.kubectl("label", "pod", "client", "-n", FRIENDS, "app-")
+    reach.until({(OTHER, CLIENT): NOTHING, (OTHER, WEB): EVERYTHING})
+
+
 def test_r14_an_invalid_rule_denies_and_says_so(lab: Lab, reach: Reach) -> None:
     named = {"destinationNamedPort": "tcp"}
     rules = [{"action": "Deny", "to": [{"nodes": {}}], "protocols": [named]}]
