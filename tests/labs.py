@@ -151,8 +151,9 @@ class Lab:
 
     @contextlib.contextmanager
     def frozen(self, *daemons: str) -> Iterator[None]:
-        """The daemons do nothing meanwhile."""
+        """The daemons do nothing meanwhile; one that is being restarted is waited for."""
         for daemon in daemons:
+            self.wait_until(lambda daemon=daemon: self.daemons()[daemon]["process"], f"{daemon} up")
             self.kill(daemon, signal.SIGSTOP)
         try:
             yield
