@@ -4,7 +4,7 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from tests.labs import Lab
@@ -40,22 +40,24 @@ def udp():
 kept = socket.socket(family, socket.SOCK_DGRAM)
 ask = tcp if protocol == "TCP" else udp if sockets == "new" else lambda: datagram(kept)
 for _ in range(int(times)):
+    began = time.monotonic()
     try:
         answer = ask()
     except (OSError, http.client.HTTPException, ValueError) as error:
         answer = {"error": f"{type(error).__name__}: {error}"}
-    print(json.dumps(answer), flush=True)
+    print(json.dumps({**answer, "at": began}), flush=True)
     time.sleep(float(pause))
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """One answer: who gave it and whom they saw, or the error in its place."""
+    """One answer: who gave it and whom they saw, or the error in its place; when it was asked for (time.monotonic)."""
 
     pod: str = ""
     seen: str = ""
     error: str = ""
+    at: float = field(default=0.0, compare=False)
 
 
 def service(name: str, space: str, selector: dict[str, str] | None, **spec: Any) -> Object:
@@ -74,6 +76,24 @@ def cluster_ip(lab: Lab, name: str, space: str, version: int) -> str:
     """The Service's ClusterIP of IP version 4 or 6."""
     found = lab.get("service", name, f"--namespace={space}")["spec"]["clusterIPs"]
     return str(next(ip for ip in found if (":" in ip) == (version == 6)))
+
+
+def node_address(lab: Lab, node: str, version: int) -> str:
+    """The address of IP version 4 or 6 by which the cluster knows the node."""
+    listed = lab.get("node", node)["status"]["addresses"]
+    return str(
+        next(
+            one["address"]
+            for one in listed
+            if one["type"] == "InternalIP" and (":" in one["address"]) == (version == 6)
+        )
+    )
+
+
+def node_port(lab: Lab, name: str, space: str, protocol: str) -> int:
+    """The node port of the Service's (only) port of that protocol."""
+    ports = lab.get("service", name, f"--namespace={space}")["spec"]["ports"]
+    return int(next(one["nodePort"] for one in ports if one["protocol"] == protocol))
 
 
 def ask(
@@ -123,7 +143,7 @@ class Asking:
         self._process.stdout.close()
 
     def until(self, condition: Any, what: str, timeout: float = 20) -> Heard:
-        """The first answer from now on that satisfies `condition`."""
+        """The first answer to what is asked from now on that satisfies `condition`."""
         end = time.monotonic() + timeout
         for answer in self._answers():
             if condition(answer):
@@ -132,15 +152,18 @@ class Asking:
         raise AssertionError("the client ended")
 
     def more(self, answers: int) -> list[Heard]:
-        """The next answers."""
+        """The next answers to what is asked from now on."""
         return [answer for answer, _ in zip(self._answers(), range(answers), strict=False)]
 
     def _answers(self) -> Iterator[Heard]:
+        """To what is asked from now on; what was asked before, and has not been read yet, is kept in `heard` alone."""
+        now = time.monotonic()
         assert self._process.stdout
         for line in self._process.stdout:
             answer = _heard(line)
             self.heard.append(answer)
-            yield answer
+            if answer.at >= now:
+                yield answer
 
 
 def established(lab: Lab, name: str, space: str, addresses: set[str], protocol: str = "tcp") -> None:
@@ -177,4 +200,4 @@ def _command(address: str, protocol: str, times: int, pause: float, sockets: str
 
 def _heard(line: str) -> Heard:
     found = json.loads(line)
-    return Heard(found.get("pod", ""), found.get("clientAddress", ""), found.get("error", ""))
+    return Heard(found.get("pod", ""), found.get("clientAddress", ""), found.get("error", ""), found["at"])
