@@ -13,7 +13,7 @@ import pytest
 
 from tests.labs import Lab
 from tests.system import workloads
-from tests.system.services import PORT, Heard, ask, cluster_ip, established, service
+from tests.system.services import PORT, Heard, ask, cluster_ip, established, node_address, node_port, service
 
 pytestmark = pytest.mark.system
 
@@ -58,10 +58,8 @@ class Shop:
         place = f"{self.space}/client" if client.place == "client" else client.place
         address, port = cluster_ip(self.lab, name, self.space, client.version), PORT
         if client.to != "cluster":
-            ports = self.lab.get("service", name, f"--namespace={self.space}")["spec"]["ports"]
-            port = next(one["nodePort"] for one in ports if one["protocol"] == client.protocol)
-            statuses = self.lab.get("node", client.to)["status"]["addresses"]
-            address = next(one["address"] for one in statuses if (":" in one["address"]) == (client.version == 6))
+            port = node_port(self.lab, name, self.space, client.protocol)
+            address = node_address(self.lab, client.to, client.version)
         return ask(self.lab, place, address, client.protocol, times, pause, port)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.labs import Lab, running_lab
 from tests.system import batch, workloads
-from tests.system.services import Heard, service
+from tests.system.services import Heard, node_address, service
 from tests.system.workloads import Object
 
 pytestmark = pytest.mark.system
@@ -71,11 +71,6 @@ def run(lab: Lab, place: str, *command: str) -> str:
     done = lab.exec(place, *command)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def node_address(lab: Lab, node: str, version: int) -> str:
-    statuses = lab.get("node", node)["status"]["addresses"]
-    return str(next(one["address"] for one in statuses if (":" in one["address"]) == (version == 6)))
 
 
 def managed(lab: Lab, node: str, version: int) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.labs import Lab
 from tests.system import workloads
-from tests.system.services import Asking, cluster_ip, established, service
+from tests.system.services import Asking, cluster_ip, established, node_address, node_port, service
 
 pytestmark = pytest.mark.system
 
@@ -62,10 +62,8 @@ def asking(lab: Lab, space: str, way: Way, version: int) -> Asking:
     place = f"{space}/{way.place}" if way.place == "client" else way.place
     if way.to == "cluster":
         return Asking(lab, place, cluster_ip(lab, way.service, space, version), "UDP", one_port=True)
-    ports = lab.get("service", way.service, f"--namespace={space}")["spec"]["ports"]
-    number = next(port["nodePort"] for port in ports if port["protocol"] == "UDP")
-    listed = [one["address"] for one in lab.get("node", way.to)["status"]["addresses"] if one["type"] == "InternalIP"]
-    address = next(one for one in listed if (":" in one) == (version == 6))
+    number = node_port(lab, way.service, space, "UDP")
+    address = node_address(lab, way.to, version)
     return Asking(lab, place, address, "UDP", port=number, one_port=True)
 
 
