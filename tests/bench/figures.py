@@ -60,10 +60,13 @@ class Section:
         """A count that must be 0."""
         return Figure(self.name, name, value, unit, beside, bound, mark="0", met=value == 0)
 
-    def share(self, name: str, value: float, unit: str, beside: str, bound: float, least: float) -> Figure:
-        """A rate that must be at least that share of what is possible."""
+    def share(
+        self, name: str, value: float, unit: str, beside: str, bound: float, least: float | None = None
+    ) -> Figure:
+        """A rate beside what is possible, of which it must be at least that share, if that is given."""
         share = value / bound
-        return Figure(self.name, name, value, unit, beside, bound, share, f"≥ {least:.0%}", share >= least)
+        mark, met = ("", None) if least is None else (f"≥ {least:.0%}", share >= least)
+        return Figure(self.name, name, value, unit, beside, bound, share, mark, met)
 
     def multiple(self, name: str, value: float, unit: str, beside: str, bound: float, most: float) -> Figure:
         """A cost that must not grow beyond that multiple of what it was."""

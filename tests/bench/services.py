@@ -19,7 +19,7 @@ from ovnk.kube.objects import Change, Put, Replace
 from ovnk.kube.service_objects import EndpointSlice, Service
 from tests.bench import engine, objects, service_effect
 from tests.bench.figures import Figure, Section
-from tests.bench.northbound import nodes_in_place, server_seconds
+from tests.bench.northbound import in_place, server_seconds
 from tests.bench.running import Settings, middle
 from tests.proof.scratch import Scratch, scratch
 
@@ -43,7 +43,7 @@ def run(settings: Settings) -> Iterator[Figure]:
 
 def _from_nothing(section: Section, settings: Settings) -> Iterator[Figure]:
     turns = [
-        (_commit(settings.folder), server_seconds(settings.folder, NODES, _all))
+        (_commit(settings.folder), server_seconds(settings.folder, engine.compiler(0, NODES), _all))
         for _ in range(1 if settings.quick else TURNS)
     ]
     ours, theirs = (middle([turn[side] for turn in turns]) for side in (0, 1))
@@ -53,7 +53,7 @@ def _from_nothing(section: Section, settings: Settings) -> Iterator[Figure]:
 
 def _commit(folder: Path) -> float:
     manifests = _manifests(SERVICES)
-    with nodes_in_place(folder, NODES) as (compiler, northbound, _):
+    with in_place(folder, engine.compiler(0, NODES)) as (compiler, northbound, _):
         began = time.perf_counter()
         commit = northbound.apply(_delta(compiler, manifests))
         spent = time.perf_counter() - began
