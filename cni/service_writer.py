@@ -50,14 +50,13 @@ class Writer:
         """Hears of nothing more."""
         self._monitor.close()
 
-    async def apply(self) -> Delta:
-        """Puts into the kernel what has changed, which is returned. Raises RulesetError where nothing can be done."""
-        delta = self._wanted.take()
+    async def apply(self, delta: Delta) -> None:
+        """Puts into the kernel what has changed, and what did not get there before. Raises RulesetError."""
         self._release(delta)
         if not self._compare_wanted:
             try:
                 await self._write(service_commands.commands(delta.added, delta.removed))  # type: ignore[arg-type]  # Facts
-                return delta
+                return
             except RulesetError as error:
                 log.warning("a change of the rules for services was refused; comparing all", why=str(error))
         self._compare_wanted = False
@@ -66,7 +65,6 @@ class Writer:
         except RulesetError:
             self._compare_wanted = True
             raise
-        return delta
 
     async def _compare(self) -> None:
         wanted = self._accepted()

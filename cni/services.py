@@ -190,8 +190,10 @@ class Services:
         try:
             while not self._graph.settle(_STEP):  # noqa: ASYNC110  nothing is waited for; others get their turn
                 await asyncio.sleep(0)
-            if self._ways.update(await self._writer.apply()):
+            delta = self._outputs.rules.take()
+            if self._ways.update(delta):
                 self._stale = True
+            await self._writer.apply(delta)
         except RulesetError as error:
             if str(error) != self.trouble:
                 log.error("the rules for services could not be applied", error=str(error))

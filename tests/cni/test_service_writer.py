@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from cni import listeners, nft
+from cni import listeners, nft, services
 from cni.listeners import Claim, Listener
 from cni.service_table import FAMILY, TABLE, Here
 from cni.services import Services
@@ -79,6 +79,30 @@ def test_a_service_whose_rules_are_refused_does_not_keep_others_from_being_serve
             assert len(told) == 2
             made.changed(Remove(Service, bad.key))
             await made.applied()
+            assert not made.troubles
+
+    with namespace("link set lo up"):
+        asyncio.run(run())
+
+
+@pytest.mark.system
+def test_a_change_that_nft_could_not_take_is_applied_later_and_was_not_forgotten(monkeypatch):
+    """Its UDP connections are looked after too."""
+    monkeypatch.setattr(services, "_RETRY_S", 0.05)
+    given = node_port("web", 10)
+    udp = service("web", "10.96.0.10", ports=[("", "UDP", 80, 30010)])
+
+    async def run():
+        async with running(given) as (made, _told):
+            with monkeypatch.context() as broken:
+                broken.setenv("PATH", "/nonexistent")
+                made.changed(Put(udp))
+                while not made.trouble:  # noqa: ASYNC110  it is told to nobody
+                    await asyncio.sleep(0)
+            await made.applied()
+            assert await served() == {30010}
+            refused = made._ways.lead(("10.0.0.1", 30010), local=True)
+            assert refused == frozenset()
             assert not made.troubles
 
     with namespace("link set lo up"):
