@@ -73,6 +73,7 @@ class Controller:
         # Whether deltas suffice; and whether no comparison was through yet, so that it may be somebody else's database.
         self._compared = False
         self._first = True
+        self._may_steal = False
         self._held_back = 0
         self._failing: set[tuple[str, object]] = set()
         # What the last turn could not write, and what was last said of the northbound.
@@ -232,7 +233,7 @@ class Controller:
             # A consistent read: the watch may lag behind what the last leader wrote.
             self._records = await listing.values(self._client, decode.NODE_NETWORKS, decode.node_network)
             self._tell(self._compiler.lead(self._records))
-            self._compared = False
+            self._compared, self._may_steal = False, self._lease.took_over
             await asyncio.to_thread(self._northbound.want_lock, True)
             log.info("leading", node_networks=len(self._records))
         elif not self._lease.leads and self._compiler.leading:
@@ -278,6 +279,7 @@ class Controller:
         delta = wanted.take()
         if not self._compiler.leading or not self._northbound.has_lock:
             self._compared = False
+            await self._fence()
             return
         if self._northbound.acl_tiers != self._compiler.acl_tiers:
             # It has just been connected: what was compiled is for another.
@@ -304,6 +306,16 @@ class Controller:
         self._report("northbound compared", commit)
         # What came meanwhile has not woken us, if it came before the comparison was through.
         self._wake.set()
+
+    async def _fence(self) -> None:
+        """Take the lock from the leader before us, where it lost its lease without giving the lock away: it is stuck.
+
+        Once, and from nobody else: who took the lock from us, or is of another lease, is waited for.
+        """
+        if self._compiler.leading and self._may_steal and self._northbound.contended:
+            self._may_steal = False
+            log.warning("the leader before us has stopped and holds the northbound's lock; taking it")
+            await asyncio.to_thread(self._northbound.steal_lock)
 
     def _facts(self) -> list[Fact]:
         return list(self._compiler.outputs.northbound)  # type: ignore[arg-type]  # the northbound holds Facts alone

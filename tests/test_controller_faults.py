@@ -152,6 +152,40 @@ def test_a_northbound_whose_lock_another_client_holds_is_said_and_written_once_i
     with_world(tmp_path, case)
 
 
+def test_a_leader_that_is_frozen_is_fenced_off_by_the_next_one(tmp_path):
+    """It holds the lock on a unix socket, over which ovsdb-server notices nothing (as on a machine of one node)."""
+
+    async def case(world):
+        await world.node()
+        await world.pod()
+        async with process(world, "--identity=frozen") as first, contextlib.AsyncExitStack() as others:
+            await world.port()
+            second = await others.enter_async_context(world.controller("next"))
+            await world.until(lambda: not second.why_not_ready(), "the standby")
+            first.send_signal(signal.SIGSTOP)
+            await world.patch(LEASE, {"spec": {"leaseDurationSeconds": 1}})
+            await world.pod("web-1")
+            await world.port("shop/web-1")
+            assert world.logged("the leader before us has stopped and holds the northbound's lock; taking it")
+            await world.until(lambda: not second.degraded(), "all well")
+            first.send_signal(signal.SIGCONT)
+            line = await first.stderr.readline()
+            while b'"event": "lease lost"' not in line:
+                line = await first.stderr.readline()
+            await world.pod("web-2")
+            await world.port("shop/web-2")
+            assert second.degraded() == []
+            first.send_signal(signal.SIGTERM)
+            await first.communicate()
+            assert first.returncode == 0
+            assert (await world.get(LEASE))["spec"]["holderIdentity"] == "next"
+            await world.until(lambda: world.pods_on_record("web-0", "web-1", "web-2"), "the record")
+            addresses = [ip for pod in (await world.node_network())["pods"] for ip in pod["ips"]]
+            assert len(set(addresses)) == 3
+
+    with_world(tmp_path, case)
+
+
 # the API server
 
 

@@ -45,6 +45,8 @@ class Lease:
         # Why it cannot be read or renewed, "" while it can.
         self.trouble = ""
         self.leads = False
+        # Whether we got it from a holder that neither renewed it nor gave it back: it died, or has stopped.
+        self.took_over = False
         self.holder = ""
 
     async def run(self, on_change: Callable[[bool], None]) -> None:
@@ -97,6 +99,7 @@ class Lease:
                 raise
             body = {"metadata": {"name": self._name}, "spec": self._spec(transitions=0, acquired=_now())}
             await self._client.request("POST", self._collection, body=_KIND | body)
+            self.took_over = False
             self.holder = self._identity
             return True
         lease = listing.parse(_LEASE, raw, "Lease")
@@ -115,6 +118,7 @@ class Lease:
         metadata = {"name": self._name, "resourceVersion": lease.metadata.resource_version}
         body = {"metadata": metadata, "spec": self._spec(transitions=transitions, acquired=acquired)}
         await self._client.request("PUT", self._path, body=_KIND | body)
+        self.took_over = bool(self.holder) if not ours else self.took_over
         self.holder = self._identity
         return True
 

@@ -44,6 +44,8 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no typ
     thread after messages were processed; it must not block.
     """
 
+    lock_name: str | None
+
     def __init__(
         self,
         remotes: str,
@@ -127,6 +129,13 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no typ
             if count > 1:
                 self._seen[row] = count - 1
         self._settle()
+
+    def steal_lock(self) -> None:
+        """Takes the lock from whoever holds it (RFC 7047 §4.1.8); python-ovs only knows how to wait for one."""
+        name = self.lock_name
+        self.set_lock(None)  # a lock that is being waited for cannot be stolen
+        self.lock_name = name
+        self._lock_request_id = self._Idl__do_send_lock_request("steal")
 
     # python-ovs' hooks
 

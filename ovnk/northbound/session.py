@@ -44,6 +44,7 @@ class Session:
         self._concerns = concerns
         self._on_event: Callable[[], None] = lambda: None
         self._lock_wanted = True
+        self._stealing = False
         self._told: tuple[object, ...] = ()
         self._trouble = f'the northbound "{remotes}" is not connected yet'
         self._stopping = threading.Event()
@@ -69,6 +70,17 @@ class Session:
         if (link := self.link) is not None:
             link.commit([])  # makes the connection's thread look
 
+    def steal_lock(self) -> None:
+        """Take the lock from whoever holds it, who cannot write any more from then on."""
+        self._stealing = True
+        if (link := self.link) is not None:
+            link.commit([])
+
+    @property
+    def contended(self) -> bool:
+        """Whether the lock is asked for and another's."""
+        return (link := self.link) is not None and link.idl.connected and bool(link.idl.is_lock_contended)
+
     @property
     def connected(self) -> bool:
         """Whether the server answers, its schema will do and, on a cluster, it is the leader."""
@@ -88,7 +100,7 @@ class Session:
             return self._read_only(link.idl.refusal)
         if link is None or not link.idl.connected:
             return self._trouble
-        return self._others_lock() if link.idl.is_lock_contended else ""
+        return self._others_lock() if self.contended else ""
 
     def usable(self) -> Link:
         """The connection, to write on; raises CommitError where there is none or the lock is another's."""
@@ -154,8 +166,14 @@ class Session:
     def _settle_lock(self, link: Link) -> None:
         """Ask for the lock or give it away; with a transaction on its way python-ovs takes no other lock."""
         name = self.lock if self._lock_wanted else None
-        if link.idl.lock_name != name and not link.idl.txn and not link.idl._outstanding_txns:  # noqa: SLF001  theirs
+        if link.idl.txn or link.idl._outstanding_txns:  # noqa: SLF001  theirs
+            return
+        if link.idl.lock_name != name:
             link.idl.set_lock(name)
+        elif self._stealing:
+            self._stealing = False
+            if self.contended:
+                link.idl.steal_lock()
 
     def _tell(self) -> None:
         link = self.link

@@ -109,6 +109,15 @@ class Northbound:
         """Ask for the lock, as from the start, or give it away: who does not lead must not keep it from who does."""
         self._session.want_lock(wanted)
 
+    def steal_lock(self) -> None:
+        """Take the lock from whoever holds it, who cannot write any more from then on."""
+        self._session.steal_lock()
+
+    @property
+    def contended(self) -> bool:
+        """Whether the lock is asked for and another's."""
+        return self._session.contended
+
     @property
     def connected(self) -> bool:
         """Whether the server answers, its schema will do and, on a cluster, it is the leader."""

@@ -68,6 +68,18 @@ def test_a_writer_whose_lock_was_stolen_cannot_write(server, open_writer):
     assert dump(server) == expected(FACTS)
 
 
+def test_a_lock_that_is_stolen_is_ours_at_once_and_the_other_cannot_write(server, open_writer):
+    first = open_writer(server.remote, lock="ovnk")
+    first.ready().reconcile(FACTS)
+    second = open_writer(server.remote, lock="ovnk")
+    second.until(lambda northbound: northbound.contended).steal_lock()
+    assert second.ready().reconcile(FACTS).transactions == 0
+    with pytest.raises(CommitError, match="held by another process"):
+        first.until(lambda northbound: northbound.contended).apply(delta(FACTS, []))
+    second.northbound.stop()
+    assert first.ready().reconcile(FACTS).transactions == 0
+
+
 @pytest.mark.parametrize("name", ["ovn-k", "", "1ovnk", "ovnk "])
 def test_a_lock_name_that_would_silently_never_lock_is_refused(name):
     with pytest.raises(ValueError, match="is not a name that OVSDB takes"):
