@@ -13,7 +13,7 @@ from tests.cni import world
 pytestmark = pytest.mark.system
 
 WORKERS = 6
-SECONDS = 6
+KILLS = 8
 
 
 def live(node, number, stop, failures, dice):
@@ -57,9 +57,7 @@ def test_nothing_leaks_in_a_churn_with_kills(tmp_path):
         ]
         for worker in workers:
             worker.start()
-        end = time.monotonic() + SECONDS
-        kills = 0
-        while time.monotonic() < end:
+        for _ in range(KILLS):
             time.sleep(dice.random())
             if dice.random() < 0.7:
                 node.kill("agent", dice.choice([signal.SIGKILL, signal.SIGTERM]))
@@ -68,11 +66,9 @@ def test_nothing_leaks_in_a_churn_with_kills(tmp_path):
                 node.kill("ovs-vswitchd")
                 (node.folder / "vswitchd.ctl").unlink()
                 node.start_vswitchd()
-            kills += 1
         stop.set()
         for worker in workers:
             worker.join(60)
-        assert kills > 3
         assert failures == []
         world.until(lambda: node.interfaces() == {}, "no port is left")
         world.until(lambda: "ovnkp" not in node.inside("ip", "link"), "no pair is left")
