@@ -72,17 +72,22 @@ def node_access(view: View, guarded: GuardedNode) -> Iterator[Fact]:
     An ACL on the node's switch, there while any pod of the node is guarded. What a hairpinned connection comes from is
     the Service's own address (ovn-nb(5), hairpin_snat_ip), which nobody else can send from.
     """
-    node, cluster = guarded.node, view.get(Cluster, CLUSTER)
-    if view.get(Node, node) is None or view.get(NodeSubnets, node) is None or cluster is None:
+    cluster, node = view.get(Cluster, CLUSTER), view.get(Node, guarded.node)
+    if node is None or view.get(NodeSubnets, node.name) is None or cluster is None:
         return
-    sources = [*_node_sources(view, node), *cluster.service_cidrs]
+    # Not ovnk0's addresses, but in a family where the node has no other: behind them is whatever the node forwards to
+    # its node ports (cni/service_table.py, masquerade), and that is not the node. It is denied as others are; and so is
+    # what the node itself sends to a ClusterIP, for which its kernel picks ovnk0's address as well.
+    known = {addressing.family(address) for address in node.addresses}
+    instead = [one for one in _management_addresses(view, node.name) if addressing.family(one) not in known]
+    sources = [*node.addresses, *instead, *cluster.service_cidrs]
     by_family = {family: [one for one in sources if addressing.family(one) == family] for family in (4, 6)}
     match = " || ".join(f"ip{family}.src == {{{', '.join(found)}}}" for family, found in by_family.items() if found)
-    key = names.node_access(node)
+    key = names.node_access(node.name)
     yield row(
         "ACL",
         key,
-        names.owner("Node", node),
+        names.owner("Node", node.name),
         "membership.node_access",
         direction="to-lport",
         priority=names.NODE_ACCESS_PRIORITY,
@@ -90,14 +95,18 @@ def node_access(view: View, guarded: GuardedNode) -> Iterator[Fact]:
         action="allow-related",
         log=False,
     )
-    yield Member("Logical_Switch", names.node_switch(node), "acls", Ref("ACL", key))
+    yield Member("Logical_Switch", names.node_switch(node.name), "acls", Ref("ACL", key))
 
 
 def _node_sources(view: View, name: str) -> list[str]:
-    """What a node sends from: its own addresses, and those of ovnk0, which its kernel picks on the way to pods."""
-    subnets, node = view.get(NodeSubnets, name), view.get(Node, name)
-    own = [addressing.nth(one.cidr, addressing.MANAGEMENT_OFFSET) for one in subnets.ranges] if subnets else []
-    return [*own, *(node.addresses if node is not None else ())]
+    """What comes from a node: its own addresses, and those of ovnk0, which its kernel picks on the way to Services."""
+    node = view.get(Node, name)
+    return [*_management_addresses(view, name), *(node.addresses if node is not None else ())]
+
+
+def _management_addresses(view: View, name: str) -> list[str]:
+    subnets = view.get(NodeSubnets, name)
+    return [addressing.nth(one.cidr, addressing.MANAGEMENT_OFFSET) for one in subnets.ranges] if subnets else []
 
 
 def _named(selected: Selected, pod: Pod) -> Iterator[NamedPort]:

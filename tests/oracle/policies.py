@@ -13,8 +13,8 @@ Object = dict[str, Any]
 class End(NamedTuple):
     """One end of a connection: a pod's manifest, or None for what is no pod; and its address.
 
-    Where that is a node's address, `node` is its name and `host_pods` are the pods in its network: nobody can tell
-    them from one another, nor from the node.
+    Where that is a node's own address, `node` is its name. `host_pods` are the pods in the network of the node that
+    uses the address: nobody can tell them from one another.
     """
 
     pod: Object | None

@@ -95,8 +95,9 @@ def _inside(objects: list[Object], family: int) -> Iterator[Place]:
             yield Place(End(pod, pod["status"]["podIPs"][family]["ip"]), pod["spec"]["nodeName"], name)
     for node in NODES:
         there = tuple(pod for pod in pods if pod["spec"]["hostNetwork"] and pod["spec"]["nodeName"] == node)
-        for address in (NODES[node][family], management(node, family)):
-            yield Place(End(None, address, node, there), node, f"node:{node}")
+        yield Place(End(None, NODES[node][family], node, there), node, f"node:{node}")
+        # What the node forwards for others comes from here as well, so this is nobody's own.
+        yield Place(End(None, management(node, family), "", there), node, f"node:{node}")
 
 
 def _outside(family: int) -> Iterator[Place]:

@@ -118,7 +118,8 @@ def clusters(draw: Any) -> list[Object]:
     found += pods
     for number in range(draw(st.integers(1, 4))):
         where = draw(st.sampled_from((*SPACES, "shop", "shop")))
-        policy = _object("networking.k8s.io/v1", "NetworkPolicy", f"policy{number}", namespace=where)
+        noted = draw(st.sampled_from([{}, {}, {"ovnk.io/log": "deny"}, {"ovnk.io/log": "both"}]))
+        policy = _object("networking.k8s.io/v1", "NetworkPolicy", f"policy{number}", namespace=where, annotations=noted)
         found.append({**policy, "spec": draw(specs)})
     if draw(st.booleans()):
         found += draw(cluster_policies())

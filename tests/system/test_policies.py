@@ -1,5 +1,6 @@
 """NetworkPolicies with real packets: what is written is what passes, by each family and protocol (R12, R14)."""
 
+import itertools
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -36,12 +37,12 @@ def reach(dual_stack: Lab) -> Iterator[Reach]:
             workloads.server("other", first, space=SPACE, role="other"),
             workloads.server("client", second, space=SPACE, role="client"),
             workloads.server("host", third, HOST_PORT, SPACE, host_network=True, role="host"),
-            service("web", SPACE, {"app": "web"}),
+            service("web", SPACE, {"app": "web"}, type="NodePort"),
         ]
     )
     found = lab.wait_ready([WEB, OTHER, CLIENT, HOST])
     established(lab, "web", SPACE, set(workloads.addresses(found[WEB])))
-    with Probers(lab, [WEB, OTHER, CLIENT, *(f"node/{node}" for node in lab.nodes)]) as probers:
+    with Probers(lab, [WEB, OTHER, CLIENT, "outside", *(f"node/{node}" for node in lab.nodes)]) as probers:
         yield Reach(probers, found)
     lab.delete("namespace", SPACE)
 
@@ -133,6 +134,20 @@ def test_a_host_network_pod_is_a_peer_by_its_nodes_address(lab: Lab, reach: Reac
     for address in workloads.addresses(lab.pods()[HOST]):
         reach.until_answered(CLIENT, address, HOST_PORT, {"TCP": HOST})
         reach.until_answered(OTHER, address, HOST_PORT, {"TCP": HOST, "UDP": HOST, "ICMP": ""})
+
+
+def test_a_node_port_is_no_way_around_a_policy(lab: Lab, reach: Reach) -> None:
+    """Not even that of the pod's own node, which reaches the pod itself, and masquerades what it forwards to it."""
+    node = lab.get("node", lab.nodes[0])
+    ports = {port["protocol"]: port["nodePort"] for port in lab.get("service", "web", "-n", SPACE)["spec"]["ports"]}
+    addresses = [one["address"] for one in node["status"]["addresses"] if one["type"] == "InternalIP"]
+    asked = list(itertools.product([OTHER, "outside"], addresses, ports.items()))
+    for source, address, (protocol, port) in asked:
+        reach.until_answered(source, address, port, {protocol: WEB, "ICMP": ""})
+    lab.apply(policy("deny", subject={"app": "web"}))
+    reach.until({(OTHER, WEB): NOTHING, (f"node/{lab.nodes[0]}", WEB): EVERYTHING})
+    for source, address, (_, port) in asked:
+        reach.until_answered(source, address, port, {"ICMP": ""})
 
 
 def test_icmp_passes_where_a_rule_names_no_port(lab: Lab, reach: Reach) -> None:
