@@ -22,7 +22,7 @@ from ovnk.kube.client import MERGE_PATCH, ApiError, Client
 from ovnk.lab.apiserver import Store, create_app, kubeconfig
 from ovnk.northbound.writer import Northbound
 from ovnk.settings import ControllerSettings
-from tests.ovsdb import NORTHBOUND, OvsdbServer
+from tests.ovsdb import OvsdbServer
 
 Object = dict[str, Any]
 Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
@@ -185,14 +185,3 @@ def with_world(folder: Path, case: Callable[[World], Awaitable[None]], *, northb
                 world.northbound.kill()
 
     asyncio.run(asyncio.wait_for(run(), 60))
-
-
-def older_schema(folder: Path, *lacking: tuple[str, str]) -> Path:
-    """OVN's schema without those columns."""
-    schema = json.loads(NORTHBOUND.read_text())
-    for table, column in lacking:
-        del schema["tables"][table]["columns"][column]
-    schema.pop("cksum", None)
-    file = folder / "older.ovsschema"
-    file.write_text(json.dumps(schema))
-    return file

@@ -142,6 +142,17 @@ def ovsdb_server(folder: Path, schema: Path = NORTHBOUND, name: str = "db") -> I
         server.kill()
 
 
+def older_schema(folder: Path, *lacking: tuple[str, str]) -> Path:
+    """OVN's schema without those columns."""
+    schema = json.loads(NORTHBOUND.read_text())
+    for table, column in lacking:
+        del schema["tables"][table]["columns"][column]
+    schema.pop("cksum", None)
+    file = folder / "older.ovsschema"
+    file.write_text(json.dumps(schema))
+    return file
+
+
 def dump(server: OvsdbServer) -> dict[tuple[str, str], dict[str, Any]]:
     """Every row by (table, UUID), with the columns that are not empty: sets as frozensets, maps as dicts.
 

@@ -17,8 +17,8 @@ import pytest
 from aiohttp import web
 
 from ovnk import http
-from tests.controllers import older_schema, with_world
-from tests.ovsdb import NORTHBOUND, OvsdbServer
+from tests.controllers import with_world
+from tests.ovsdb import NORTHBOUND, OvsdbServer, older_schema
 
 pytestmark = pytest.mark.system
 

@@ -4,7 +4,6 @@ import json
 import shutil
 import socket
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,7 @@ from ovnk.northbound.remotes import Tls
 from ovnk.northbound.writer import Northbound
 from tests.northbound.certificates import Authority
 from tests.northbound.cluster import delta, expected, pod, switch
-from tests.ovsdb import NORTHBOUND, OvsdbServer, dump, ovsdb_server
+from tests.ovsdb import NORTHBOUND, OvsdbServer, dump, older_schema, ovsdb_server
 
 pytestmark = pytest.mark.system
 
@@ -26,17 +25,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def older(folder: Path, *lacking: tuple[str, str]) -> Path:
-    """A schema without those columns."""
-    schema = json.loads(NORTHBOUND.read_text())
-    for table, column in lacking:
-        del schema["tables"][table]["columns"][column]
-    schema.pop("cksum", None)
-    file = folder / "older.ovsschema"
-    file.write_text(json.dumps(schema))
-    return file
 
 
 # locks
@@ -221,7 +209,7 @@ def test_a_read_only_server_is_told_as_such(tmp_path, open_writer):
 
 
 def test_an_older_schema_is_refused_and_an_upgraded_server_taken(tmp_path, open_writer):
-    server = OvsdbServer(tmp_path, older(tmp_path, ("Logical_Router_Static_Route", "route_table")))
+    server = OvsdbServer(tmp_path, older_schema(tmp_path, ("Logical_Router_Static_Route", "route_table")))
     try:
         server.start()
         writer = open_writer(server.remote)
@@ -240,7 +228,7 @@ def test_an_older_schema_is_refused_and_an_upgraded_server_taken(tmp_path, open_
 def test_a_schema_that_changes_under_us_is_checked_again(server, open_writer, tmp_path):
     writer = open_writer(server.remote)
     writer.ready().reconcile(FACTS)
-    lesser = older(tmp_path, ("Logical_Router_Static_Route", "route_table"))
+    lesser = older_schema(tmp_path, ("Logical_Router_Static_Route", "route_table"))
     subprocess.run(["ovsdb-client", "convert", server.remote, lesser], check=True)
     assert writer.until(lambda northbound: "cannot be used" in northbound.trouble)
     subprocess.run(["ovsdb-client", "convert", server.remote, NORTHBOUND], check=True)
@@ -248,7 +236,7 @@ def test_a_schema_that_changes_under_us_is_checked_again(server, open_writer, tm
 
 
 def test_an_optional_column_that_is_not_there_is_left_out(tmp_path, open_writer):
-    with ovsdb_server(tmp_path, older(tmp_path, ("ACL", "options"))) as server:
+    with ovsdb_server(tmp_path, older_schema(tmp_path, ("ACL", "options"))) as server:
         northbound = open_writer(server.remote).ready()
         assert any("ACL.options" in line for line in northbound.absent)
         northbound.reconcile(FACTS)
