@@ -12,8 +12,8 @@ from tests.system.workloads import PYTHON
 Target = tuple[str, int, str]
 
 # Arguments: how often. Reads [[address, port, protocol], …]; writes a list of answers, or of {"error"}, for each.
-# Who answers with an error, or not at all, is asked once: a kernel sends few ICMP errors a second (icmp_ratelimit). A
-# datagram that gets lost is sent again.
+# Who answers with an error, or not at all, is asked once. A datagram that gets lost is sent again, and so that a lost
+# ICMP error is none (a kernel sends few a second, icmp_ratelimit) the question is put again when all is quiet.
 _PROBE = r"""
 import concurrent.futures, http.client, json, socket, sys
 
@@ -49,7 +49,11 @@ def asked(target):
     return heard
 
 with concurrent.futures.ThreadPoolExecutor(24) as several:
-    print(json.dumps(list(several.map(asked, json.load(sys.stdin)))))
+    targets = json.load(sys.stdin)
+    heard = dict(zip(map(tuple, targets), several.map(asked, targets)))
+    silent = [one for one, some in heard.items() if one[2] == "UDP" and "Timeout" in some[-1].get("error", "")]
+    heard.update(zip(silent, several.map(asked, silent)))
+    print(json.dumps([heard[tuple(one)] for one in targets]))
 """
 
 
