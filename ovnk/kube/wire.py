@@ -50,7 +50,6 @@ class Annotations(Struct, gc=False):
 
     config_hash: str | None = field(name="kubernetes.io/config.hash", default=None)
     config_mirror: str | None = field(name="kubernetes.io/config.mirror", default=None)
-    ips: str | None = field(name="ovnk.io/ips", default=None)
     load_balancer_ips: str | None = field(name="ovnk.io/load-balancer-ips", default=None)
     log: str | None = field(name="ovnk.io/log", default=None)
 
