@@ -7,6 +7,7 @@ where the bytes came from: a list, a watch or a manifest on disk.
 import ipaddress
 import sys
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 import msgspec
 from msgspec import Struct, field
@@ -92,10 +93,10 @@ def node_network(raw: wire.Json) -> NodeNetwork:
     metadata = found.metadata or wire.Metadata()
     if found.spec is None:
         raise wire.invalid(NodeNetwork, raw, "spec", "is missing")
-    for path, text, kind in _texts(found.spec):
+    for path, place, text, kind in _texts(found.spec):
         if not _is_canonical(text, kind):
             why = f'"{text}" is not {_EXAMPLES[kind]} in its canonical form; the controller writes it anew'
-            raise wire.invalid(NodeNetwork, raw, path, why)
+            raise wire.invalid(NodeNetwork, raw, path.format(*place), why)
     return NodeNetwork(
         name=wire.name(NodeNetwork, raw, metadata.name, wire.SUBDOMAIN),
         spec=found.spec,
@@ -239,21 +240,26 @@ _EXAMPLES = {
 }
 
 
-def _texts(spec: contract.NodeNetworkSpec) -> Iterable[tuple[str, str, Callable[[str], object]]]:
+def _texts(
+    spec: contract.NodeNetworkSpec,
+) -> Iterable[tuple[str, tuple[int, ...], str, Callable[[str], object]]]:
     """Every text of the spec that stands for an address or network: where it is, itself, and what must read it."""
     for index, subnet in enumerate(spec.subnets):
-        yield f"spec.subnets[{index}].cidr", subnet.cidr, ipaddress.ip_network
-        yield f"spec.subnets[{index}].gateway", subnet.gateway, ipaddress.ip_address
+        yield "spec.subnets[{}].cidr", (index,), subnet.cidr, ipaddress.ip_network
+        yield "spec.subnets[{}].gateway", (index,), subnet.gateway, ipaddress.ip_address
     for index, text in enumerate(spec.management.addresses if spec.management else ()):
-        yield f"spec.management.addresses[{index}]", text, ipaddress.ip_interface
-    for name, cidrs in (("clusterCidrs", spec.cluster_cidrs), ("serviceCidrs", spec.service_cidrs)):
-        for index, text in enumerate(cidrs):
-            yield f"spec.{name}[{index}]", text, ipaddress.ip_network
+        yield "spec.management.addresses[{}]", (index,), text, ipaddress.ip_interface
+    for index, text in enumerate(spec.cluster_cidrs):
+        yield "spec.clusterCidrs[{}]", (index,), text, ipaddress.ip_network
+    for index, text in enumerate(spec.service_cidrs):
+        yield "spec.serviceCidrs[{}]", (index,), text, ipaddress.ip_network
     for index, allocation in enumerate(spec.pods):
         for place, text in enumerate(allocation.ips):
-            yield f"spec.pods[{index}].ips[{place}]", text, ipaddress.ip_address
+            yield "spec.pods[{}].ips[{}]", (index, place), text, ipaddress.ip_address
 
 
+# A NodeNetwork comes again with each pod that comes or goes, and most of it is what it was.
+@lru_cache(1 << 13)
 def _is_canonical(text: str, kind: Callable[[str], object]) -> bool:
     try:
         return "%" not in text and str(kind(text)) == text

@@ -3,7 +3,7 @@
 .0 network   .1 router   .2 management port   .3 … pods   last: broadcast (IPv4)
 """
 
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv6Address, ip_network
 
 ROUTER_OFFSET = 1
 MANAGEMENT_OFFSET = 2
@@ -26,8 +26,8 @@ def mac(address: str) -> str:
     Unique on a switch whose addresses differ in those bits, as they do in any subnet where they are handed out one
     after the other.
     """
-    parsed = IPv6Address(address) if ":" in address else IPv4Address(address)
-    return f"0a:58:{parsed.packed[-4:].hex(':')}"
+    last = IPv6Address(address).packed[-4:] if ":" in address else bytes(map(int, address.split(".")))
+    return f"0a:58:{last.hex(':')}"
 
 
 def family(address_or_cidr: str) -> int:
