@@ -98,6 +98,22 @@ def test_node_agents_may_read_what_their_rules_follow_from_and_no_pods() -> None
     assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"get", "list", "watch", "create"}
 
 
+def test_the_controller_writes_no_more_of_services_and_pools_than_their_status() -> None:
+    documents = list(yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text()))
+    roles = [one for one in documents if one["kind"] == "ClusterRole" and one["metadata"]["name"] == "ovnk-controller"]
+    allowed = {
+        (resource, verb)
+        for role in roles
+        for rule in role["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    reading = {"get", "list", "watch"}
+    for resource in ("services", "addresspools"):
+        assert {verb for name, verb in allowed if name == resource} == reading
+        assert {verb for name, verb in allowed if name == f"{resource}/status"} == {"patch"}
+
+
 def test_bindings_name_roles_and_accounts_that_are_there() -> None:
     documents = list(yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text()))
     there = {(one["kind"], one["metadata"]["name"]) for one in documents}
