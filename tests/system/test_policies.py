@@ -139,15 +139,17 @@ def test_a_host_network_pod_is_a_peer_by_its_nodes_address(lab: Lab, reach: Reac
 def test_a_node_port_is_no_way_around_a_policy(lab: Lab, reach: Reach) -> None:
     """Not even that of the pod's own node, which reaches the pod itself, and masquerades what it forwards to it."""
     node = lab.get("node", lab.nodes[0])
-    ports = {port["protocol"]: port["nodePort"] for port in lab.get("service", "web", "-n", SPACE)["spec"]["ports"]}
+    ports: dict[int, dict[str, str]] = {}
+    for port in lab.get("service", "web", "-n", SPACE)["spec"]["ports"]:
+        ports.setdefault(port["nodePort"], {"ICMP": ""})[port["protocol"]] = WEB
     addresses = [one["address"] for one in node["status"]["addresses"] if one["type"] == "InternalIP"]
     asked = list(itertools.product([OTHER, "outside"], addresses, ports.items()))
-    for source, address, (protocol, port) in asked:
-        reach.until_answered(source, address, port, {protocol: WEB, "ICMP": ""})
+    for source, address, (number, everybody) in asked:
+        reach.until_answered(source, address, number, everybody)
     lab.apply(policy("deny", subject={"app": "web"}))
     reach.until({(OTHER, WEB): NOTHING, (f"node/{lab.nodes[0]}", WEB): EVERYTHING})
-    for source, address, (_, port) in asked:
-        reach.until_answered(source, address, port, {"ICMP": ""})
+    for source, address, (number, _) in asked:
+        reach.until_answered(source, address, number, {"ICMP": ""})
 
 
 def test_icmp_passes_where_a_rule_names_no_port(lab: Lab, reach: Reach) -> None:
@@ -160,9 +162,13 @@ def test_icmp_passes_where_a_rule_names_no_port(lab: Lab, reach: Reach) -> None:
 def test_a_policy_that_cannot_be_understood_denies_and_says_so(lab: Lab, reach: Reach) -> None:
     """The lab's API server lets the operator of another kind of selector through; Kubernetes' own refuses it."""
     wrong = {"matchExpressions": [{"key": "role", "operator": "Gt", "values": ["1"]}]}
-    lab.apply(
-        policy("wrong", subject={"app": "web"}, policyTypes=["Ingress"], ingress=[{"from": [{"podSelector": wrong}]}])
-    )
+    peers = [{"podSelector": wrong}]
+    try:
+        lab.apply(policy("wrong", subject={"app": "web"}, policyTypes=["Ingress"], ingress=[{"from": peers}]))
+    except AssertionError as refused:
+        if "not a valid selector operator" in str(refused):
+            return
+        raise
     reach.until({(CLIENT, WEB): NOTHING, (WEB, OTHER): NOTHING, (CLIENT, OTHER): EVERYTHING})
     (event,) = lab.get("events", "-n", SPACE, "--field-selector=involvedObject.kind=NetworkPolicy")["items"]
     assert (event["type"], event["reason"], event["involvedObject"]["name"]) == ("Warning", "Invalid", "wrong")
