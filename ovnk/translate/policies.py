@@ -144,8 +144,8 @@ def meter_rows() -> Iterator[Fact]:
     band = Ref("Meter_Band", names.ACL_METER)
     owner, rule = names.CLUSTER_OWNER, "policies.meter"
     yield row("Meter_Band", band.key, owner, rule, action="drop", rate=names.ACL_LOG_LINES_S, burst_size=0)
-    yield row("Meter", names.ACL_METER, owner, rule, name=names.ACL_METER, unit="pktps", fair=True)
-    yield Member("Meter", names.ACL_METER, "bands", band)
+    # A Meter without a band is refused even within a transaction that adds one, so it is a column and no Member.
+    yield row("Meter", names.ACL_METER, owner, rule, name=names.ACL_METER, unit="pktps", fair=True, bands=[band])
 
 
 def complaint(_view: View, policy: NetworkPolicy) -> Iterator[Notice]:
