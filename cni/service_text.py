@@ -33,7 +33,7 @@ def render(rules: Desired, here: Here) -> str:
 def _owner(owner: object) -> str:
     """Whose it is; nobody's is the frame, which follows from the node and the Nodes."""
     assert isinstance(owner, Derivation)
-    kind = owner.rule.sources[0][0].kind.__name__
+    kind = owner.kind.__name__
     return "" if kind in ("Here", "Node") else f"{kind}/{owner.key}"
 
 

@@ -110,7 +110,7 @@ class Writer:
         frame: list[Fact] = []
         for fact in self._accepted():
             owners = [
-                one for one in self._wanted.owners(fact) if isinstance(one, Derivation) and _kind(one) in self._kinds
+                one for one in self._wanted.owners(fact) if isinstance(one, Derivation) and one.kind in self._kinds
             ]
             if not owners:
                 frame.append(fact)
@@ -129,8 +129,8 @@ class Writer:
                     continue
                 (owner,) = some
                 key, why = str(owner.key), _first_line(str(error))
-                self.refused[owner] = Refused(_kind(owner), key, frozenset(units[owner]), why)
-                log.error("left out rules that nft refuses", kind=_kind(owner).__name__, object=key, why=why)
+                self.refused[owner] = Refused(owner.kind, key, frozenset(units[owner]), why)
+                log.error("left out rules that nft refuses", kind=owner.kind.__name__, object=key, why=why)
 
     async def _check(self, facts: Iterable[Fact]) -> None:
         await nft.run("-c", "-f", "-", stdin=_whole(facts))
@@ -152,10 +152,6 @@ def _whole(facts: Iterable[Fact]) -> str:
     """The table made anew with just these facts, in one transaction."""
     add = f"add table {FAMILY} {TABLE}\n"
     return f"{add}delete table {FAMILY} {TABLE}\n{service_table.frame()}{service_commands.commands(facts, ())}"
-
-
-def _kind(owner: Derivation) -> type:
-    return owner.rule.sources[0][0].kind
 
 
 def _first_line(complaint: str) -> str:

@@ -60,7 +60,7 @@ def text(causes: tuple[Cause, ...], indent: int = 0) -> str:
 def _cause(graph: Graph, derivation: Derivation) -> Cause:
     sources = tuple(
         Source(table.kind.__name__, key, _causes_of(graph, table.kind, table.get(key)))
-        for table, key in derivation.rule.places(derivation.key)
+        for table, key in derivation.rule.source.places(derivation.key)
     )
     return Cause(derivation.rule.name, sources, tuple(_read(graph, place) for place in derivation.reads))
 

@@ -72,6 +72,64 @@ class Failure:
     error: Exception
 
 
+@dataclass(frozen=True, slots=True)
+class Each:
+    """What a function is run on: each value of a table, by its key."""
+
+    table: Table[Any]
+
+    def arguments(self, key: Key) -> tuple[Any, ...] | None:
+        """The value of that key; None when there is none."""
+        value = self.table.get(key)
+        return None if value is None else (value,)
+
+    def places(self, key: Key) -> tuple[tuple[Table[Any], Key], ...]:
+        """The table, and the key in it."""
+        return ((self.table, key),)
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """What a function is run on: each pair of values that two tables file under one value, by the keys of both."""
+
+    left: Table[Any]
+    left_index: str
+    right: Table[Any]
+    right_index: str
+
+    def arguments(self, key: Key) -> tuple[Any, ...] | None:
+        """The pair of those keys; None when they make none, or no longer."""
+        (_, left_key), (_, right_key) = self.places(key)
+        left, right = self.left.get(left_key), self.right.get(right_key)
+        if left is None or right is None:
+            return None
+        for value in self.left.filed_under(self.left_index, left):
+            if right_key in self.right.keys_by(self.right_index, value):
+                return (left, right)
+        return None
+
+    def places(self, key: Key) -> tuple[tuple[Table[Any], Key], ...]:
+        """The two tables, and the key in each."""
+        assert isinstance(key, tuple)
+        return ((self.left, key[0]), (self.right, key[1]))
+
+
+@dataclass(slots=True, eq=False)
+class Rule:
+    """One function, what it runs on, and where its output goes: a Desired, or the derived table of a kind.
+
+    Derivations that neither read nor yielded anything are not kept.
+    """
+
+    rank: int
+    name: str
+    source: Each | Pairs
+    function: Function
+    into: Desired
+    derived: Table[Any] | None
+    derivations: dict[Key, "Derivation"] = field(default_factory=dict)
+
+
 @dataclass(slots=True, eq=False)
 class Derivation:
     """A function run on one value, or on one pair: what it read, and what it yielded.
@@ -79,7 +137,7 @@ class Derivation:
     As tuples: a frozenset of one takes 216 bytes, a tuple 48, and there are several derivations for each pod.
     """
 
-    rule: "Rule"
+    rule: Rule
     key: Key
     reads: tuple[Place, ...] = ()
     yielded: tuple[Fact, ...] = _NOTHING
@@ -89,42 +147,10 @@ class Derivation:
         """Its rule's."""
         return self.rule.rank
 
-
-@dataclass(slots=True, eq=False)
-class Rule:
-    """One function, what it runs on, and where its output goes: a Desired, or the derived table of a kind.
-
-    `sources` is a table, or, for a join, two with the index of each. Derivations that neither read nor yielded anything
-    are not kept.
-    """
-
-    rank: int
-    name: str
-    sources: tuple[tuple[Table[Any], str], ...]
-    function: Function
-    into: Desired
-    derived: Table[Any] | None
-    derivations: dict[Key, Derivation] = field(default_factory=dict)
-
-    def places(self, key: Key) -> tuple[tuple[Table[Any], Key], ...]:
-        """The tables and keys of what it runs on."""
-        if len(self.sources) == 1:
-            return ((self.sources[0][0], key),)
-        assert isinstance(key, tuple)
-        return tuple((table, one) for (table, _), one in zip(self.sources, key, strict=True))
-
-    def arguments(self, key: Key) -> tuple[Any, ...] | None:
-        """The value, or the pair, of that key; None when there is none."""
-        if len(self.sources) == 1:
-            value = self.sources[0][0].get(key)
-            return None if value is None else (value,)
-        (table, index), (other_table, other_index) = self.sources
-        assert isinstance(key, tuple)
-        one, other = table.get(key[0]), other_table.get(key[1])
-        if one is None or other is None:
-            return None
-        paired = any(key[1] in other_table.keys_by(other_index, value) for value in table.filed_under(index, one))
-        return (one, other) if paired else None
+    @property
+    def kind(self) -> type:
+        """The kind of what it was run on; of a pair, the right one's."""
+        return self.rule.source.places(self.key)[-1][0].kind
 
 
 class Graph:
@@ -165,10 +191,10 @@ class Graph:
         A derived table holds each value under its `.key`. Rules are best made in the order in which the data
         flows: then nothing runs twice in one settle().
         """
-        source = self.tables[kind]
-        rank = self._rule(((source, ""),), function, into)
-        source.ranks.append(rank)
-        for key in source:
+        table = self.tables[kind]
+        rank = self._rule(Each(table), function, into)
+        table.ranks.append(rank)
+        for key in table:
             self._mark(rank, key)
 
     def join(self, left: tuple[type, str], right: tuple[type, str], function: Function, into: Desired | type) -> None:
@@ -176,10 +202,10 @@ class Graph:
 
         The left index is the one that files under few values. To be made before there are values.
         """
-        (one, index), (other, other_index) = (self.tables[left[0]], left[1]), (self.tables[right[0]], right[1])
-        rank = self._rule(((one, index), (other, other_index)), function, into)
-        one.partners[index].append(Partner(rank, other, other_index, first=False))
-        other.partners[other_index].append(Partner(rank, one, index, first=True))
+        one, other = self.tables[left[0]], self.tables[right[0]]
+        rank = self._rule(Pairs(one, left[1], other, right[1]), function, into)
+        one.partners[left[1]].append(Partner(rank, other, right[1], first=False))
+        other.partners[right[1]].append(Partner(rank, one, left[1], first=True))
 
     def settle(self, limit: int | None = None, until: int | None = None) -> bool:
         """Run what has to be run, at most `limit` functions; whether all is settled now.
@@ -210,7 +236,7 @@ class Graph:
         """The contradictions within derived tables; those of a Desired are asked of it."""
         return [found for desired in self._derived.values() for found in desired.contradictions()]
 
-    def _rule(self, sources: tuple[tuple[Table[Any], str], ...], function: Function, into: Desired | type) -> int:
+    def _rule(self, source: Each | Pairs, function: Function, into: Desired | type) -> int:
         name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
         if any(rule.name == name for rule in self.rules):
             raise ValueError(f"{name} is wired already")
@@ -219,7 +245,7 @@ class Graph:
             derived = self.tables[into]
             into = self._derived.setdefault(into, Desired(into.__name__, lambda value: value.key))
         rank = len(self.rules)
-        self.rules.append(Rule(rank, name, sources, function, into, derived))
+        self.rules.append(Rule(rank, name, source, function, into, derived))
         return rank
 
     def _mark(self, rank: int, key: Key) -> None:
@@ -231,7 +257,7 @@ class Graph:
 
     def _run(self, rule: Rule, key: Key) -> None:
         derivation = rule.derivations.get(key)
-        arguments = rule.arguments(key)
+        arguments = rule.source.arguments(key)
         if self.failures:
             self.failures.pop((rule.name, key), None)
         if derivation is None:
@@ -248,7 +274,7 @@ class Graph:
                 if self._check and frozenset(rule.function(view, *arguments)) != frozenset(new):
                     raise AssertionError(f"{rule.name} is not a pure function: it yields another result when run again")
             except Exception as error:  # whatever a function of ours raises concerns its own facts only
-                table, place = rule.places(key)[-1]
+                table, place = rule.source.places(key)[-1]
                 self.failures[rule.name, key] = Failure(rule.name, table.kind, place, error)
                 new = old
             reads = view.reads
@@ -269,13 +295,12 @@ class Graph:
 
 
 def _note_reads(derivation: Derivation, reads: tuple[Place, ...]) -> None:
-    before, derivation.reads = derivation.reads, reads
-    for place in reads:
-        if place not in before:
-            place.note(derivation)
-    for place in before:
-        if place not in reads:
-            place.forget(derivation)
+    before, after = frozenset(derivation.reads), frozenset(reads)
+    derivation.reads = reads
+    for place in after - before:
+        place.note(derivation)
+    for place in before - after:
+        place.forget(derivation)
 
 
 def _apply(delta: Delta, table: Table[Any]) -> None:
