@@ -135,6 +135,15 @@ def test_a_pass_by_name_denies_without_tiers_and_says_so():
     assert told(with_tiers([*CLUSTER, policy])) == []
 
 
+def test_what_passes_before_is_not_denied_by_a_pass_by_name():
+    named = rule("Pass", ports=(PolicyPort("TCP", name="http"),))
+    served = pod("db", labels={"app": "db"}, ports=(("http", "TCP", 80),))
+    values = [*[one for one in CLUSTER if one != DB], served]
+    assert not passes([*values, cluster_policy(ingress=[named])])
+    assert passes([*values, cluster_policy(ingress=[rule("Pass"), named])])
+    assert passes([*values, cluster_policy("a", 1, ingress=[rule("Pass")]), cluster_policy("b", 2, ingress=[named])])
+
+
 def test_what_cannot_be_said_without_tiers_fails_closed_and_says_so():
     """Each Pass leaves a choice of four, and the choices multiply."""
     passing = [

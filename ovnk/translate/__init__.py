@@ -54,7 +54,7 @@ from ovnk.translate import (
     service_notices,
     services,
 )
-from ovnk.translate.cluster_policy_values import ClusterWide, Height, PlacedRule, Share, Start
+from ovnk.translate.cluster_policy_values import ClusterWide, Concerned, Height, Meeting, PlacedRule, Share, Start
 from ovnk.translate.selection_values import (
     Guarded,
     GuardedNode,
@@ -184,6 +184,8 @@ def _wire_policies(graph: Graph, outputs: Outputs) -> None:
     graph.table(NamespaceLog)
     graph.table(ClusterWide)
     graph.table(PlacedRule, passing=cluster_policies.passing)
+    graph.table(Concerned, line=lambda one: (one.line,), passing=lambda one: (one.line,) if one.passing else ())
+    graph.table(Meeting, subject=lambda one: ((one.line, one.subject),))
     graph.table(Height, **{EVERYWHERE: lambda _: (True,)})
     graph.table(Start)
     graph.table(Share, policy=lambda one: (one.policy,))
@@ -229,6 +231,8 @@ def _wire_cluster_policies(graph: Graph) -> None:
     graph.derive(ClusterWide, cluster_policies.placed_rules, into=PlacedRule)
     graph.derive(PlacedRule, cluster_policies.heights, into=Height)
     graph.derive(Cluster, cluster_policies.starts, into=Start)
+    graph.derive(PlacedRule, cluster_policies.concerned, into=Concerned)
+    graph.join((Concerned, "passing"), (Concerned, "line"), cluster_policies.meetings, into=Meeting)
     graph.derive(PlacedRule, cluster_policies.shares, into=Share)
     graph.derive(PlacedRule, cluster_policies.subjects, into=Selection)
     graph.derive(PlacedRule, cluster_policies.guarded, into=Guarded)

@@ -16,9 +16,9 @@ import msgspec
 
 from ovnk.incremental.graph import View
 from ovnk.kube.objects import Notice
-from ovnk.kube.policy_objects import ClusterPolicy, Standing
+from ovnk.kube.policy_objects import ClusterPolicy, PodPeers, Standing
 from ovnk.translate import policies, precedence, residues
-from ovnk.translate.cluster_policy_values import ClusterWide, Height, PlacedRule, Share, Start
+from ovnk.translate.cluster_policy_values import ClusterWide, Concerned, Height, Meeting, PlacedRule, Share, Start
 from ovnk.translate.selection_values import Guarded, NamedUse, NodeSelection, Selection
 from ovnk.translate.values import CLUSTER, EVERYWHERE, Cluster
 
@@ -51,9 +51,22 @@ def placed_rules(_view: View, wide: ClusterWide) -> Iterator[PlacedRule]:
                 yield PlacedRule(wide.kind, policy.name, *place, policy.subject, rule, policy.log)
 
 
-def passing(placed: PlacedRule) -> Iterable[tuple[str, str]]:
-    """The index of rules by the line in which they pass something."""
-    return (placed.line,) if placed.rule.action == "Pass" else ()
+def passing(placed: PlacedRule) -> Iterable[tuple[tuple[str, str], PodPeers]]:
+    """The index of rules that pass something, by line and subject."""
+    return ((placed.line, placed.subject),) if placed.rule.action == "Pass" else ()
+
+
+def concerned(view: View, placed: PlacedRule) -> Iterator[Concerned]:
+    """Whom the rule is about, where it matters who else is: on a server without tiers."""
+    cluster = view.get(Cluster, CLUSTER)
+    if cluster is not None and not cluster.acl_tiers:
+        yield Concerned(placed.line, placed.subject, placed.rule.action == "Pass")
+
+
+def meetings(_view: View, passing: Concerned, concerned: Concerned) -> Iterator[Meeting]:
+    """Whether some pod may be of both subjects, so that rules about the one must know what the other passes."""
+    if residues.meet(concerned.subject, passing.subject):
+        yield Meeting(concerned.line, concerned.subject, passing.subject)
 
 
 def heights(_view: View, placed: PlacedRule) -> Iterator[Height]:
@@ -79,7 +92,7 @@ def guarded(_view: View, placed: PlacedRule) -> Iterator[Guarded]:
 def shares(view: View, placed: PlacedRule) -> Iterator[Share]:
     """What is left of the rule: all of it, unless the server has no tiers and something before passes part of it.
 
-    Linear in the rules of the line that pass, on a server without tiers.
+    Linear in the rules that pass for pods that it may be about, on a server without tiers.
     """
     cluster = view.get(Cluster, CLUSTER)
     if cluster is None:
@@ -93,8 +106,12 @@ def shares(view: View, placed: PlacedRule) -> Iterator[Share]:
         if not named:
             return
         placed, instead = _with(placed, action="Deny", ports=named), BY_NAME
-    here = (placed.priority, placed.slot)
-    before = [one for one in view.by(PlacedRule, "passing", placed.line) if (one.priority, one.slot) < here]
+    before = [
+        one
+        for meeting in view.by(Meeting, "subject", (placed.line, placed.subject))
+        for one in view.by(PlacedRule, "passing", (placed.line, meeting.passed))
+        if _is_before(one, placed)
+    ]
     try:
         for share in residues.shares(placed, sorted(before, key=lambda one: one.key), cluster.cluster_cidrs):
             yield msgspec.structs.replace(share, instead=instead)
@@ -104,6 +121,13 @@ def shares(view: View, placed: PlacedRule) -> Iterator[Share]:
             yield residues.whole(placed, "Deny", f"{INTRICATE}; it denies all the same what they pass")
         else:
             yield residues.whole(_with(placed, peers=()), "Accept", f"{INTRICATE}; it accepts nothing")
+
+
+def _is_before(one: PlacedRule, other: PlacedRule) -> bool:
+    """Whether it is tried first. Rules of a policy that do the same share a slot, and are tried in their order."""
+    if (one.kind, one.policy) == (other.kind, other.policy):
+        return one.index < other.index
+    return (one.priority, one.slot) < (other.priority, other.slot)
 
 
 def _with(placed: PlacedRule, **changed: object) -> PlacedRule:

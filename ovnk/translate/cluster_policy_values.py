@@ -1,8 +1,10 @@
 """Values between cluster-wide policies and ACLs: all derived, none an input.
 
-ClusterNetworkPolicy       ┐                           ┌─▶ Height ─▶ Start ┐   where rules stand (precedence.py)
-AdminNetworkPolicy         ├─▶ ClusterWide ─▶ PlacedRule                   ├─▶ ACLs
-BaselineAdminNetworkPolicy ┘                           └─▶ Share ──────────┘   what others leave (residues.py)
+    ClusterNetworkPolicy       ┐                            ┌─▶ Height ─▶ Start ────────┐
+    AdminNetworkPolicy         ├─▶ ClusterWide ─▶ PlacedRule ─▶ Concerned ─▶ Meeting ┐  ├─▶ ACLs
+    BaselineAdminNetworkPolicy ┘                            └─▶ Share ◀──────────────┴──┘
+
+Height and Start are about where rules stand (precedence.py), the others about what is left to each (residues.py).
 """
 
 from msgspec import Struct
@@ -52,6 +54,32 @@ class PlacedRule(Struct, frozen=True):
     def line(self) -> tuple[str, str]:
         """The line that it stands in: tier and direction."""
         return (self.tier, self.direction)
+
+
+class Concerned(Struct, frozen=True):
+    """Some rule of the line (tier and direction) is about these pods; `passing`: it passes what it matches."""
+
+    line: tuple[str, str]
+    subject: PodPeers
+    passing: bool
+
+    @property
+    def key(self) -> tuple[tuple[str, str], PodPeers, bool]:
+        """All of it."""
+        return (self.line, self.subject, self.passing)
+
+
+class Meeting(Struct, frozen=True):
+    """Rules of the line are about `subject`, others pass for `passed`, and some pods may be of both."""
+
+    line: tuple[str, str]
+    subject: PodPeers
+    passed: PodPeers
+
+    @property
+    def key(self) -> tuple[tuple[str, str], PodPeers, PodPeers]:
+        """All of it."""
+        return (self.line, self.subject, self.passed)
 
 
 class Height(Struct, frozen=True):

@@ -38,14 +38,12 @@ class TooIntricate(Exception):  # noqa: N818  a limit of ours that a policy meet
 def shares(placed: PlacedRule, passing: Iterable[PlacedRule], cluster_networks: Networks) -> list[Share]:
     """What of the rule is left, `passing` being the rules that pass before it. Raises TooIntricate.
 
+    Those must be for pods that it may be about.
+
     A passing rule's named ports are not looked at: they are not passed (cluster_policies.py).
     """
     rule = placed.rule
-    before = [
-        one
-        for one in passing
-        if minus(placed.subject, one.subject) != (placed.subject,) and (one.rule.ports is None or _numbered(one))
-    ]
+    before = [one for one in passing if one.rule.ports is None or _numbered(one)]
     found: list[Share] = []
     for ports, over in _cells(rule.ports, before):
         for subject, peers in _left(placed.subject, rule.peers, over, cluster_networks):
@@ -60,12 +58,14 @@ def whole(placed: PlacedRule, action: str, instead: str = "") -> Share:
     return Share(placed, 0, action, placed.subject, peers, placed.rule.ports, instead)
 
 
-def minus(one: PodPeers, other: PodPeers) -> tuple[PodPeers, ...]:
-    """The pods that `one` selects and `other` does not, as some selections; `one` itself where none are in common.
+def meet(one: PodPeers, other: PodPeers) -> bool:
+    """Whether a pod may be of both. Both select namespaces by labels."""
+    return satisfiable(one.pods + other.pods) and satisfiable((one.namespaces or ()) + (other.namespaces or ()))
 
-    Both select namespaces by labels.
-    """
-    if not satisfiable(one.pods + other.pods) or not satisfiable((one.namespaces or ()) + (other.namespaces or ())):
+
+def minus(one: PodPeers, other: PodPeers) -> tuple[PodPeers, ...]:
+    """The pods that `one` selects and `other` does not, as some selections; `one` itself where they do not meet."""
+    if not meet(one, other):
         return (one,)
     found = [
         PodPeers(one.pods, namespaces=selector) for selector in without(one.namespaces or (), other.namespaces or ())
