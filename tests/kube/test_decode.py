@@ -196,7 +196,7 @@ def test_node_network_without_spec_is_refused() -> None:
         decode.node_network(encoded({"metadata": {"name": "n1"}}))
 
 
-DECODERS = [decoder for _, decoder in decode.KINDS.values()]
+DECODERS = [decoder for _, decoder in (*decode.KINDS.values(), *decode.OPTIONAL_KINDS.values())]
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 anything = st.recursive(

@@ -73,7 +73,7 @@ def wanted(lab: Lab, cluster_cidrs: Sequence[str], service_cidrs: Sequence[str],
     AssertionError where the objects are nothing to be content with, unless it is known that something is `told`.
     """
     settings = ClusterSettings(tuple(cluster_cidrs), tuple(service_cidrs))
-    kinds = ",".join(kind.lower() for kind in decode.KINDS)
+    kinds = ",".join(kind.lower() for kind in (*decode.KINDS, *decode.OPTIONAL_KINDS))
     values, invalid = manifests.load(lab.kubectl("get", kinds, "--all-namespaces", "--output=json"))
     assert not invalid
     compiler = Compiler(settings.cluster, settings.networks)

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from tests.labs import Lab
-from tests.system import policy_probes, workloads
+from tests.system import northbound, policy_probes, workloads
 from tests.system.policy_probes import EVERYTHING, NOTHING, TCP_ALONE, Probers, Reach
 
 pytestmark = pytest.mark.system
 
 SPACE, FRIENDS = "cluster-policies", "cluster-friends"
 WEB, OTHER, CLIENT = f"{SPACE}/web", f"{SPACE}/other", f"{FRIENDS}/client"
+CIDRS = ["10.244.0.0/16", "fd00:10:244::/48"], ["10.96.0.0/16", "fd00:10:96::/112"]
 KIND = "clusternetworkpolicies.policy.networking.k8s.io"
 
 Object = dict[str, Any]
@@ -120,6 +121,9 @@ def test_r14_who_is_passed_before_a_network_is_denied_follows_labels(lab: Lab, r
     reach.until({(OTHER, WEB): EVERYTHING, (WEB, OTHER): NOTHING, (OTHER, CLIENT): NOTHING})
     lab.kubectl("label", "pod", "client", "-n", FRIENDS, "app=web")
     reach.until({(OTHER, CLIENT): EVERYTHING, (WEB, OTHER): NOTHING})
+    lab.wait_until(
+        lambda: northbound.actual(lab) == northbound.wanted(lab, *CIDRS, told=True), "the northbound as compiled"
+    )
     lab.kubectl("label", "pod", "client", "-n", FRIENDS, "app-")
     reach.until({(OTHER, CLIENT): NOTHING, (OTHER, WEB): EVERYTHING})
 
