@@ -156,3 +156,54 @@ def test_flows_that_are_there_are_not_waited_for():
         await bridge.installed(one.host_interface, 0.001)
 
     run(scenario)
+
+
+def test_a_port_that_somebody_takes_off_is_lost_until_it_is_back():
+    async def scenario(bridge, _):
+        first = port(1)
+        bridge.changed(first.host_interface, there(first))
+        bridge.changed(first.host_interface, None)
+        lost = dict(bridge.lost)
+        bridge.changed(first.host_interface, there(first))
+        return lost, bridge.lost
+
+    assert run(scenario) == ({port(1).host_interface: port(1)}, {})
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_port_that_we_take_off_or_replace_is_not_lost(replaced):
+    async def scenario(bridge, _):
+        old, new = port(1), port(1, container="another")
+        bridge.changed(old.host_interface, there(old))
+        leaving = asyncio.create_task(bridge.add(new) if replaced else bridge.remove([old.host_interface]))
+        await asyncio.sleep(0)
+        bridge.changed(old.host_interface, None)
+        await leaving
+        return bridge.lost
+
+    assert run(scenario) == {}
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_lost_port_that_is_deleted_or_replaced_is_no_longer_lost(replaced):
+    async def scenario(bridge, _):
+        old, new = port(1), port(1, container="another")
+        bridge.changed(old.host_interface, there(old))
+        bridge.changed(old.host_interface, None)
+        await (bridge.add(new) if replaced else bridge.remove([old.host_interface]))
+        return bridge.lost
+
+    assert run(scenario) == {}
+
+
+def test_a_port_that_was_to_be_put_back_and_was_refused_stays_lost():
+    async def scenario(bridge, database):
+        old = port(1)
+        bridge.changed(old.host_interface, there(old))
+        bridge.changed(old.host_interface, None)
+        database.bad.add(old.interface_id)
+        with pytest.raises(CommitError):
+            await bridge.add(old)
+        return list(bridge.lost)
+
+    assert run(scenario) == [port(1).host_interface]
