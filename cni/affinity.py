@@ -35,7 +35,7 @@ _PROTOCOL = re.compile(r"(?:^|,)(tcp|udp|sctp)6?,")
 _EVENT = re.compile(
     r" ?event=(ADDED|DELETED|MODIFIED)(?: reason=\w+)? table=(\d+) cookie=(0x[0-9a-f]+|0) (\S+) actions=(\S+)"
 )
-_LEARNS = re.compile(r"learn\(table=(\d+),((?:(?!cookie=)[^()])*)\)")
+_LEARNS = re.compile(r"learn\(table=(\d+),([^()]*)\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,8 @@ def beside(flow: Flow) -> Flow | None:
     if learns is None or protocol is None:
         return None
     table, rest = learns.groups()
-    learn = f"learn(table={table},cookie={flow.cookie:#x},{rest})"
+    cookie = "" if "cookie=" in rest else f"cookie={flow.cookie:#x},"
+    learn = f"learn(table={table},{cookie}{rest})"
     # Each stage of OVN's is a table, and the next stage is the next one.
     actions = f"{_look(protocol[1])},{learn},resubmit(,{flow.table + 1})"
     return Flow(flow.table, flow.match, _OURS << _HALF | flow.cookie, actions)

@@ -25,7 +25,7 @@ _BUFFER_BYTES = 1 << 20
 
 
 class Watch:
-    """Calls back for changes of watched interfaces, for pods' links that go, and for rules of our tables that go."""
+    """Calls back for changes of watched interfaces and of any address, for pods' links and our rules that go."""
 
     def __init__(self, table: str, node: Callable[[], None], pod_gone: Callable[[], None], rules: Callable[[], None]):
         self._table = table.encode() + b"\0"
@@ -83,8 +83,8 @@ class Watch:
                 self._indices[struct.unpack_from("=i", body, 4)[0]] = name
                 self._node()
         elif kind in (_NEWADDR, _DELADDR):
-            if struct.unpack_from("=I", body, 4)[0] in self._indices:
-                self._node()
+            # On whatever interface: the cluster may know the node by it, and routes have it as their source.
+            self._node()
         elif kind in (_NEWROUTE, _DELROUTE):
             interface = _attribute(body, _ROUTE_BYTES, _RTA_OIF)
             if len(interface) == 4 and struct.unpack("=I", interface)[0] in self._indices:

@@ -65,6 +65,12 @@ def test_our_flow_is_put_back_where_ovn_controller_cleared_the_bridge():
     assert len(commands(flows)) == 7
 
 
+def test_a_cookie_that_ovn_gives_what_is_learned_stays():
+    flows = Flows()
+    flows.take(event("ADDED", actions=f"learn(table=78,delete_learned,cookie=0x3674,{LEARNED})"))
+    assert f",learn(table=78,delete_learned,cookie=0x3674,{LEARNED}),resubmit(,22)" in flows.commands()
+
+
 @pytest.mark.parametrize(
     "actions",
     [
@@ -72,7 +78,6 @@ def test_our_flow_is_put_back_where_ovn_controller_cleared_the_bridge():
         "resubmit(,22)",
         f"{THEIRS},resubmit(,22)",
         f"load:0x1->NXM_NX_REG10[7],{THEIRS}",
-        f"learn(table=69,delete_learned,cookie=0x3674,{LEARNED})",
     ],
 )
 def test_a_flow_that_does_anything_else_is_left_alone(actions):

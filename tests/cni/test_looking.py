@@ -148,9 +148,9 @@ def test_watched_interfaces_are_heard_of_and_others_not():
     assert heard(message(17, link("ovnkp0123456789", 9))) == ["pod"]
 
 
-def test_addresses_and_routes_are_heard_of_by_index():
+def test_addresses_are_heard_of_and_routes_by_index():
     assert heard(message(21, struct.pack("=BBBBI", 2, 24, 0, 0, 7))) == ["node"]
-    assert heard(message(21, struct.pack("=BBBBI", 2, 24, 0, 0, 8))) == []
+    assert heard(message(21, struct.pack("=BBBBI", 2, 24, 0, 0, 8))) == ["node"]
     route = bytes(12)
     assert heard(message(25, route + attribute(1, b"\x0a\0\0\0") + attribute(4, struct.pack("=I", 7)))) == ["node"]
     assert heard(message(25, route + attribute(4, struct.pack("=I", 8)))) == []

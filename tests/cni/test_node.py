@@ -134,9 +134,9 @@ def test_routes_have_a_source_as_soon_as_the_node_has_the_address(fresh):
     fresh.start_agent(world.spec(), addresses=["192.168.100.77"])
     fresh.wait_ready()
     assert {source for _, source in routes(fresh).values()} == {""}
-    fresh.inside("ip", "address", "add", "192.168.100.77/24", "dev", "eth0")
+    fresh.inside("ip", "address", "add", "192.168.100.77/32", "dev", "lo")
     world.until(lambda: routes(fresh)["10.244.0.0/16"] == (GATEWAY_4, "192.168.100.77"), "the routes follow")
-    fresh.inside("ip", "address", "del", "192.168.100.77/24", "dev", "eth0")
+    fresh.inside("ip", "address", "del", "192.168.100.77/32", "dev", "lo")
     world.until(lambda: routes(fresh).get("10.244.0.0/16") == (GATEWAY_4, ""), "the routes follow")
 
 
