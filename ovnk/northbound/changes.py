@@ -20,9 +20,9 @@ from ovsdb_schemas.northbound import TABLES
 UNITS_A_TRANSACTION = 200
 # A shared owner may hold thousands of rows; a transaction of that size still takes the server well under a second.
 CHANGES_A_TRANSACTION = 4000
-# An empty database is filled at once: ovn-northd deletes the logical flows of what it finds missing on its way. Some
-# 10,000 pods keep a server busy for half a second; members of a cluster begin an election after one.
-CHANGES_AT_ONCE = 25_000
+# An empty database is filled in one transaction: ovn-northd deletes the logical flows of what it finds missing on its
+# way. But members of a cluster begin an election when the leader is busy for a second; 10,000 pods take half of that.
+CHANGES_IN_A_CLUSTER = 25_000
 # Of a large delta, so much is planned at a time: it stays in the processor's cache until it is sent.
 FACTS_A_PART = 1600
 _PORT = "Logical_Switch_Port"
@@ -195,10 +195,10 @@ def units(changes: Iterable[Change]) -> list[Unit]:
     return list(by_name.values())
 
 
-def chunks(given: Sequence[Unit], at_once: bool = False) -> list[list[Unit]]:
+def chunks(given: Sequence[Unit], changes_most: float | None = None) -> list[list[Unit]]:
     """The units as transactions: inserts and updates with referents first, then root rows' deletes, referrers first.
 
-    `at_once`: in as few as a server can bear, in place of the many that can be worked on while others are made.
+    `changes_most`: as large as that, in place of small ones of which one is worked on while another is made.
     """
     deletes: list[Unit] = []
     others: list[Unit] = []
@@ -212,7 +212,7 @@ def chunks(given: Sequence[Unit], at_once: bool = False) -> list[list[Unit]]:
         if rest := [change for change in unit.changes if change not in last]:
             others.append(Unit(unit.name, rest))
     deletes.sort(key=lambda unit: min(_DELETE_ORDER[change.place[0]] for change in unit.changes))
-    return [*_cut(_ordered(others), at_once), *_cut(([unit] for unit in deletes), at_once)]
+    return [*_cut(_ordered(others), changes_most), *_cut(([unit] for unit in deletes), changes_most)]
 
 
 def operations(chunk: Iterable[Unit]) -> list[dict[str, Json]]:
@@ -354,10 +354,9 @@ def _is_about_policies(unit: Unit) -> bool:
     return about
 
 
-def _cut(given: Iterable[list[Unit]], at_once: bool) -> Iterator[list[Unit]]:
+def _cut(given: Iterable[list[Unit]], most: float | None) -> Iterator[list[Unit]]:
     """The groups as transactions, none of them cut apart."""
-    units_most = CHANGES_AT_ONCE if at_once else UNITS_A_TRANSACTION
-    changes_most = CHANGES_AT_ONCE if at_once else CHANGES_A_TRANSACTION
+    units_most, changes_most = (most, most) if most else (UNITS_A_TRANSACTION, CHANGES_A_TRANSACTION)
     chunk: list[Unit] = []
     size = 0
     for group in given:

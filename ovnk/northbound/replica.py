@@ -85,6 +85,12 @@ class Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no typ
         )
 
     @property
+    def clustered(self) -> bool:
+        """Whether the server is one of several that agree on every transaction."""
+        databases = list(self.server_tables["Database"].rows.values()) if self.server_tables else []
+        return any(row.name == DATABASE and row.model == ovs.db.idl.CLUSTERED for row in databases)
+
+    @property
     def refusal(self) -> str:
         """Why the server takes no writes from anybody, being a backup; "" when it may."""
         return self._refusal if time.monotonic() < self._refused + _REFUSAL_S else ""

@@ -9,6 +9,7 @@ It keeps no facts: what should be is the caller's knowledge, what is is the data
 """
 
 import gc
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +20,7 @@ from itertools import islice
 
 from ovnk.errors import CommitError
 from ovnk.incremental.desired import Delta
-from ovnk.northbound.changes import Change, Place, Planned, Unit, chunks, of_delta, parts, units
+from ovnk.northbound.changes import CHANGES_IN_A_CLUSTER, Change, Place, Planned, Unit, chunks, of_delta, parts, units
 from ovnk.northbound.commits import Sent, failure, send
 from ovnk.northbound.comparison import Rows, compare
 from ovnk.northbound.facts import Fact
@@ -180,7 +181,9 @@ class Northbound:
             self._ledger.compared(compared)
             self._quarantine.clear()
             self._synced = (link, generation)
-            return self._commit(link, [Planned(changes, compared.bad)], began, held_back, at_once=not compared.owned)
+            most = CHANGES_IN_A_CLUSTER if link.idl.clustered else math.inf
+            planned = [Planned(changes, compared.bad)]
+            return self._commit(link, planned, began, held_back, None if compared.owned else most)
 
     def apply(self, delta: Delta) -> Commit:
         """Commits the difference. What it says about an owner in quarantine is left to `drift`.
@@ -257,7 +260,12 @@ class Northbound:
     # writing
 
     def _commit(
-        self, link: Link, planned: Iterable[Planned], began: float, held_back: int = 0, at_once: bool = False
+        self,
+        link: Link,
+        planned: Iterable[Planned],
+        began: float,
+        held_back: int = 0,
+        changes_most: float | None = None,
     ) -> Commit:
         """Commits the first part, then the others, each being planned while the server works on those before."""
         tally = _Tally()
@@ -265,7 +273,7 @@ class Northbound:
         try:
             for some in (islice(rest, 1), rest):
                 ready: list[Unit] = []
-                sent = send(link, self._chunks(some, ready, tally, at_once), self._quarantine.refused())
+                sent = send(link, self._chunks(some, ready, tally, changes_most), self._quarantine.refused())
                 self._conclude(ready, sent, tally)
         except CommitError:
             self._synced = None
@@ -277,7 +285,7 @@ class Northbound:
         return Commit(tally.rows, tally.operations, tally.transactions, ms, tally.quarantined, held_back)
 
     def _chunks(
-        self, planned: Iterable[Planned], ready: list[Unit], tally: "_Tally", at_once: bool
+        self, planned: Iterable[Planned], ready: list[Unit], tally: "_Tally", changes_most: float | None
     ) -> Iterator[list[Unit]]:
         """The transactions to send, and their units; what concerns an owner in quarantine is left to be compared."""
         for part in planned:
@@ -291,7 +299,7 @@ class Northbound:
                 else:
                     free.append(unit)
             ready += free
-            yield from chunks(free, at_once)
+            yield from chunks(free, changes_most)
 
     def _conclude(self, ready: list[Unit], sent: Sent, tally: "_Tally") -> None:
         """Writes into ledger and quarantine what became of the units."""

@@ -1,5 +1,7 @@
 """Changes in units and transactions: who goes with whom, what comes first."""
 
+import math
+
 from hypothesis import given as for_any
 from hypothesis import strategies as st
 
@@ -100,7 +102,8 @@ def test_transactions_are_cut_between_owners():
 def test_an_empty_database_is_filled_in_one_transaction():
     facts = [switch(), *(fact for number in range(5000) for fact in pod(f"web-{number}"))]
     given = changes.units(changes.of_delta(delta([], facts), WIRE).changes)
-    assert [len(chunk) for chunk in changes.chunks(given, at_once=True)] == [5001]
+    assert [len(chunk) for chunk in changes.chunks(given, math.inf)] == [5001]
+    assert [len(chunk) for chunk in changes.chunks(given, 6001)] == [3001, 2000]
 
 
 def test_deletes_of_root_rows_come_last_and_referrers_first():

@@ -56,6 +56,7 @@ def test_the_writer_follows_the_leader_and_knows_its_own_commits(cluster, open_w
     writer = open_writer(cluster.remotes, lock="ovnk")
     northbound = writer.ready()
     facts = [switch(), *(fact for number in range(1000) for fact in pod(f"web-{number}"))]
+    assert northbound._session.link.idl.clustered
     northbound.reconcile([])
     northbound.apply(delta([], facts))
     northbound.apply(delta(facts, facts[:1]))

@@ -57,7 +57,11 @@ def test_a_lost_database_comes_back_with_the_same_uuids(server, open_writer):
     server.kill()
     server.create()
     server.start()
-    writer.until(lambda northbound: northbound.connected and not northbound.synced).reconcile(CLUSTER)
+    facts = [*CLUSTER, *(fact for number in range(500) for fact in pod(f"more-{number}"))]
+    found = writer.until(lambda northbound: northbound.connected and not northbound.synced)
+    # In one transaction: northd must not see half of it.
+    assert found.reconcile(facts).transactions == 1
+    found.reconcile(CLUSTER)
     assert dump(server) == before
 
 
