@@ -8,7 +8,8 @@ machine was slow, and the question is asked again.
 import json
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
 from tests.labs import Lab
@@ -192,3 +193,12 @@ def policy(name: str, space: str, subject: dict[str, str], **spec: Any) -> Objec
         "metadata": {"name": name, "namespace": space},
         "spec": {"podSelector": selector, **spec},
     }
+
+
+@contextmanager
+def servers(lab: Lab, space: str, nodes: Mapping[str, str]) -> Iterator[dict[str, Object]]:
+    """A namespace with a server on each of these nodes, labelled app=its name; by "namespace/name"."""
+    pods = [workloads.server(name, node, space=space, app=name) for name, node in nodes.items()]
+    lab.apply([workloads.namespace(space), *pods])
+    yield lab.wait_ready([f"{space}/{name}" for name in nodes])
+    lab.delete("namespace", space)

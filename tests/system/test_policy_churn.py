@@ -39,12 +39,9 @@ policy = partial(policy_probes.policy, space=SPACE)
 @pytest.fixture(scope="module")
 def pods(dual_stack: Lab) -> Iterator[dict[str, Object]]:
     """web on the first node, stranger beside it, friend elsewhere."""
-    lab, (first, second, *_) = dual_stack, dual_stack.nodes
-    servers = {WEB: first, STRANGER: first, FRIEND: second}
-    lab.apply(workloads.namespace(SPACE))
-    lab.apply([server(name.partition("/")[2], node) for name, node in servers.items()])
-    yield lab.wait_ready(servers)
-    lab.delete("namespace", SPACE)
+    first, second, _ = dual_stack.nodes
+    with policy_probes.servers(dual_stack, SPACE, {"web": first, "stranger": first, "friend": second}) as found:
+        yield found
 
 
 def server(app: str, node: str, name: str = "") -> Object:
@@ -145,7 +142,7 @@ def test_r14_a_new_pod_is_not_open_for_a_moment(dual_stack: Lab, pods: dict[str,
     lab, name = dual_stack, f"{SPACE}/new"
     lab.apply([policy("new", subject={"app": "new"}), server("new", lab.nodes[0])])
     addresses = workloads.addresses(lab.wait_ready(name)[name])
-    for _ in range(3):
+    for _ in range(2):
         lab.delete("pod", "new", "-n", SPACE)
         next_ones = [str(ip_address(one) + more) for one in addresses for more in range(3)]
         with Steady(lab, STRANGER, next_ones, pause_s=0.003) as shut_out:

@@ -74,14 +74,10 @@ policy = partial(policy_probes.policy, space=SPACE)
 
 @pytest.fixture(scope="module")
 def pods(dual_stack: Lab) -> Iterator[dict[str, Object]]:
-    """Servers: web on the first node, other beside it, client elsewhere."""
-    lab, (first, second, *_) = dual_stack, dual_stack.nodes
-    servers = {WEB: first, OTHER: first, CLIENT: second}
-    names = {name: name.partition("/")[2] for name in servers}
-    lab.apply(workloads.namespace(SPACE))
-    lab.apply([workloads.server(names[name], node, space=SPACE, app=names[name]) for name, node in servers.items()])
-    yield lab.wait_ready(servers)
-    lab.delete("namespace", SPACE)
+    """web on the first node, other beside it, client elsewhere."""
+    first, second, _ = dual_stack.nodes
+    with policy_probes.servers(dual_stack, SPACE, {"web": first, "other": first, "client": second}) as found:
+        yield found
 
 
 @pytest.fixture

@@ -27,14 +27,10 @@ policy = partial(policy_probes.policy, space=SPACE)
 
 @pytest.fixture(scope="module")
 def pods(dual_stack: Lab) -> Iterator[dict[str, Object]]:
-    """Servers: web on the first node, the others elsewhere."""
-    lab, (first, second, *_) = dual_stack, dual_stack.nodes
-    servers = {WEB: first, CLIENT: second, OTHER: second}
-    lab.apply(workloads.namespace(SPACE))
-    names = {name: name.partition("/")[2] for name in servers}
-    lab.apply([workloads.server(names[name], node, space=SPACE, app=names[name]) for name, node in servers.items()])
-    yield lab.wait_ready(servers)
-    lab.delete("namespace", SPACE)
+    """web on the first node, the others elsewhere."""
+    first, second, _ = dual_stack.nodes
+    with policy_probes.servers(dual_stack, SPACE, {"web": first, "client": second, "other": second}) as found:
+        yield found
 
 
 def test_allowed_and_denied_connections_are_logged_by_the_policys_name(
