@@ -92,7 +92,20 @@ def nobody(network: Object) -> None:
     network["pods"] = []
 
 
-@pytest.mark.parametrize("edit", [another_address, another_subnet, nobody], ids=lambda one: one.__name__)
+def nonsense(network: Object) -> None:
+    """Text that the definition lets pass."""
+    network["pods"][0]["ips"] = ["nowhere"]
+    network["subnets"][0]["cidr"] = "10.244.0.0/99"
+    network["management"]["addresses"] = ["here"]
+
+
+def nothing(network: Object) -> None:
+    network.clear()
+
+
+@pytest.mark.parametrize(
+    "edit", [another_address, another_subnet, nobody, nonsense, nothing], ids=lambda one: one.__name__
+)
 def test_a_node_network_edited_by_hand_is_put_right_and_told(
     lab: Lab, talking: None, edit: Callable[[Object], None]
 ) -> None:
