@@ -109,8 +109,8 @@ def clusters(draw: Any) -> list[Object]:
     Half of them have cluster-wide policies.
     """
     known = SPACES[: draw(st.integers(2, 3))]
-    found = [_object("v1", "Namespace", name, labels=draw(labels)) for name in known]
-    found += [_node(name) for name in NODES]
+    found = [manifest("v1", "Namespace", name, labels=draw(labels)) for name in known]
+    found += [node(name) for name in NODES]
     pods = [
         _pod(draw, number, draw(st.sampled_from((*known, "shop"))), draw(st.sampled_from(list(NODES))))
         for number in range(draw(st.integers(1, 5)))
@@ -119,7 +119,9 @@ def clusters(draw: Any) -> list[Object]:
     for number in range(draw(st.integers(1, 4))):
         where = draw(st.sampled_from((*SPACES, "shop", "shop")))
         noted = draw(st.sampled_from([{}, {}, {"ovnk.io/log": "deny"}, {"ovnk.io/log": "both"}]))
-        policy = _object("networking.k8s.io/v1", "NetworkPolicy", f"policy{number}", namespace=where, annotations=noted)
+        policy = manifest(
+            "networking.k8s.io/v1", "NetworkPolicy", f"policy{number}", namespace=where, annotations=noted
+        )
         found.append({**policy, "spec": draw(specs)})
     if draw(st.booleans()):
         found += draw(cluster_policies())
@@ -143,18 +145,20 @@ def compiled(objects: list[Object], tiers: bool = False) -> frozenset[Fact]:
     return frozenset(compiler.outputs.northbound)  # type: ignore[arg-type]  # the northbound holds Facts alone
 
 
-def _object(version: str, kind: str, name: str, **metadata: Any) -> Object:
+def manifest(version: str, kind: str, name: str, **metadata: Any) -> Object:
+    """The beginning of one."""
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name, **metadata}}
 
 
-def _node(name: str) -> Object:
-    found = _object("v1", "Node", name, uid=name, labels={"name": name})
+def node(name: str) -> Object:
+    """One of NODES."""
+    found = manifest("v1", "Node", name, uid=name, labels={"name": name})
     addresses = [{"type": "InternalIP", "address": address} for address in NODES[name]]
     return {**found, "spec": {"podCIDRs": list(POD_CIDRS[name])}, "status": {"addresses": addresses}}
 
 
 def _pod(draw: Any, number: int, where: str, node: str) -> Object:
-    found = _object("v1", "Pod", f"p{number}", namespace=where, uid=f"{number}", labels=draw(labels))
+    found = manifest("v1", "Pod", f"p{number}", namespace=where, uid=f"{number}", labels=draw(labels))
     host_network = draw(st.integers(0, 3)) == 3
     own = [str(ip_network(cidr)[3 + number]) for cidr in POD_CIDRS[node]]
     addresses = NODES[node] if host_network else own
@@ -168,13 +172,13 @@ def _pod(draw: Any, number: int, where: str, node: str) -> Object:
 def _service(number: int, protocol: str, target: int, backends: list[Object]) -> list[Object]:
     """A Service of one port in both families, and its EndpointSlices."""
     name, addresses = f"service{number}", [f"10.96.0.{10 + number}", f"fd00:96::{10 + number}"]
-    service = _object("v1", "Service", name, namespace="shop", uid=name)
+    service = manifest("v1", "Service", name, namespace="shop", uid=name)
     found = [
         {**service, "spec": {"clusterIPs": addresses, "ports": [{"protocol": protocol, "port": SERVICE_PORT}]}},
     ]
     for index, family in enumerate(("IPv4", "IPv6")):
         of = {"kubernetes.io/service-name": name}
-        one = _object("discovery.k8s.io/v1", "EndpointSlice", f"{name}-{index}", namespace="shop", labels=of)
+        one = manifest("discovery.k8s.io/v1", "EndpointSlice", f"{name}-{index}", namespace="shop", labels=of)
         ports = [{"protocol": protocol, "port": target}]
         endpoints = [{"addresses": [pod["status"]["podIPs"][index]["ip"]]} for pod in backends]
         found.append({**one, "addressType": family, "ports": ports, "endpoints": endpoints})

@@ -15,8 +15,9 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, note, settings
 
-from tests.oracle.questions import Question, questions
-from tests.oracle.random_clusters import clusters, compiled
+from tests.oracle.policies import End
+from tests.oracle.questions import Place, Question, questions
+from tests.oracle.random_clusters import clusters, compiled, manifest, node
 from tests.oracle.tiers import without_tiers
 from tests.proof import microflows
 from tests.proof.scratch import Scratch, scratch
@@ -50,6 +51,35 @@ def test_r14_what_ovn_lets_through_is_what_the_policies_say(ovn: Scratch, object
     passed = [question for question, out in zip(asked, answers, strict=True) if out and not question.through_service]
     _replies_pass(ovn, passed)
     _open_connections_are_decided_as_new_ones(ovn, asked, answers)
+
+
+def test_thousands_of_blocks_are_exact(ovn: Scratch) -> None:
+    """3,000 networks without a part of each; asked at the edges of some."""
+    places = [(number >> 8, number & 255) for number in range(3000)]
+    peers = [
+        {"ipBlock": {"cidr": f"198.{18 + high}.{low}.0/25", "except": [f"198.{18 + high}.{low}.32/28"]}}
+        for high, low in places
+    ]
+    web = {
+        **manifest("v1", "Pod", "web", namespace="shop", uid="1", labels={}),
+        "spec": {"nodeName": "n1", "hostNetwork": False},
+    }
+    web["status"] = {"phase": "Running", "podIPs": [{"ip": "10.244.1.3"}, {"ip": "fd00:10:244:1::3"}]}
+    policy = manifest("networking.k8s.io/v1", "NetworkPolicy", "blocks", namespace="shop")
+    objects = [manifest("v1", "Namespace", "shop"), node("n1"), web]
+    objects.append({**policy, "spec": {"podSelector": {}, "ingress": [{"from": peers}]}})
+    target = Place(End(web, "10.244.1.3"), "n1", "shop/web")
+    asked = [
+        Question(
+            Place(End(None, f"198.{18 + high}.{low}.{last}"), "n1", "node:n1"), (target,), "TCP", "10.244.1.3", 80, 80
+        )
+        for high, low in random.Random(0).sample(places, 20)
+        for last in (0, 31, 32, 47, 48, 127, 128, 255)
+    ]
+    ovn.hold(compiled(objects))
+    answers = _first_packets(ovn, asked, "new")
+    assert [bool(out) for out in answers] == [question.expected(objects)["shop/web"] for question in asked]
+    assert [bool(out) for out in answers[:8]] == [True, True, False, False, True, True, False, False]
 
 
 def _first_packets(ovn: Scratch, asked: list[Question], state: str) -> list[set[str]]:
