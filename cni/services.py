@@ -15,7 +15,18 @@ from dataclasses import dataclass
 import structlog
 from pyroute2.netlink.exceptions import NetlinkError
 
-from cni import conntrack, health_checks, host, host_ports, listeners, metrics, service_rules, service_table, stale
+from cni import (
+    conntrack,
+    health_checks,
+    host,
+    host_ports,
+    listeners,
+    metrics,
+    service_rules,
+    service_table,
+    settings,
+    stale,
+)
 from cni.attachment import Attachment
 from cni.health_checks import HealthChecks
 from cni.listeners import Claim
@@ -95,6 +106,7 @@ class Services:
         self, node: str, node_port_networks: tuple[str, ...] = (), tell: Callable[[Notice], None] = ignore
     ) -> None:
         self._node, self._node_port_networks, self._tell = node, node_port_networks, tell
+        self._spec: NodeNetworkSpec | None = None
         self._graph = Graph()
         self._outputs = wire(self._graph)
         self._writer = Writer(self._outputs.rules, (Service, Attachment), self._wake)
@@ -119,6 +131,8 @@ class Services:
             table.remove(change.key)
         else:
             table.replace(change.values)
+        if table.kind is Node:
+            self._settle_here()
         self._wake()
 
     @property
@@ -140,9 +154,17 @@ class Services:
     def network_changed(self, spec: NodeNetworkSpec | None) -> None:
         """Takes the node's NodeNetwork; while there is none, the last one holds."""
         if spec is not None:
-            here = Here(self._node, spec.cluster_cidrs, spec.service_cidrs, self._node_port_networks)
-            self._graph.tables[Here].put(HERE, here)
+            self._spec = spec
+            self._settle_here()
             self._wake()
+
+    def _settle_here(self) -> None:
+        """What this node goes by; the networks that serve node ports may be said by way of its own addresses."""
+        if self._spec is None:
+            return
+        networks = settings.served(self._node_port_networks, self.addresses or ())
+        here = Here(self._node, self._spec.cluster_cidrs, self._spec.service_cidrs, networks)
+        self._graph.tables[Here].put(HERE, here)
 
     def port_changed(self, name: str, port: Attachment | None) -> None:
         """Takes a pod's port, for its host ports."""

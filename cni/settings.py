@@ -12,6 +12,8 @@ from ovnk.contract import MANAGEMENT_INTERFACE, NodeNetworkSpec
 from ovnk.errors import ConfigError
 
 AUTO = "auto"
+# Of --nodeport-addresses, as kube-proxy has it: the addresses by which the cluster knows the node, and no other.
+PRIMARY = ("primary",)
 DATAPATHS = (AUTO, "system", "netdev")
 # Bytes a tunnel adds: Ethernet 14, UDP 8, the tunnel's header (Geneve 8 and OVN's option 8, VXLAN 8), and IP.
 _ENCAPSULATION_BYTES = {"geneve": 14 + 8 + 8 + 8, "vxlan": 14 + 8 + 8}
@@ -203,12 +205,19 @@ def host(spec: NodeNetworkSpec, underlay: Underlay, datapath: str, own: Iterable
 
 
 def node_port_networks(listed: str) -> tuple[str, ...]:
-    """--nodeport-addresses ("10.0.0.0/8,fd00::/8") as networks. Raises ConfigError."""
+    """--nodeport-addresses ("10.0.0.0/8,fd00::/8", or "primary") as networks, or PRIMARY. Raises ConfigError."""
     texts = [text.strip() for text in listed.split(",") if text.strip()]
+    if tuple(texts) == PRIMARY:
+        return PRIMARY
     try:
         return tuple(str(ipaddress.ip_network(text, strict=False)) for text in texts)
     except ValueError as error:
         raise ConfigError(f'nodeport_addresses "{listed}": {error}') from None
+
+
+def served(networks: tuple[str, ...], own: Iterable[str]) -> tuple[str, ...]:
+    """The networks of the addresses that serve node ports, PRIMARY put in the node's own addresses."""
+    return tuple(str(ipaddress.ip_network(address)) for address in own) if networks == PRIMARY else networks
 
 
 def inside(spec: NodeNetworkSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -11,11 +11,11 @@ import typer
 from cni import service_text
 from cni.service_table import Here
 from cni.services import compile_rules
-from cni.settings import node_port_networks
+from cni.settings import node_port_networks, served
 from ovnk import config, manifests
 from ovnk.compiler import Compiler
 from ovnk.errors import ConfigError
-from ovnk.kube.objects import KubeObject, NodeNetwork, Put
+from ovnk.kube.objects import KubeObject, Node, NodeNetwork, Put
 from ovnk.northbound import render
 from ovnk.settings import ClusterSettings
 
@@ -50,7 +50,9 @@ def command(
         invalid += refused
     text, notices = compile_text(values, settings)
     if rules is not None:
-        here = Here(rules, settings.cluster_cidr, settings.service_cidr, node_port_networks(nodeport_addresses))
+        own = [address for one in values if isinstance(one, Node) and one.name == rules for address in one.addresses]
+        networks = served(node_port_networks(nodeport_addresses), own)
+        here = Here(rules, settings.cluster_cidr, settings.service_cidr, networks)
         text = service_text.render(compile_rules(here, values), here)
     sys.stdout.write(text)
     for problem in [*invalid, *notices]:

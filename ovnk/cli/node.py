@@ -104,7 +104,8 @@ def command(
     bridge: Annotated[str | None, typer.Option(help="The integration bridge.")] = None,
     datapath: Annotated[str | None, typer.Option(help="system, netdev, or auto: by looking at the kernel.")] = None,
     nodeport_addresses: Annotated[
-        str | None, typer.Option(help="CIDRs of this node's addresses that serve node ports: A,B. Default: all.")
+        str | None,
+        typer.Option(help="What serves node ports: CIDRs A,B, or primary, the Node's addresses. Default: all."),
     ] = None,
     http_address: Annotated[str | None, typer.Option(help="IP:PORT of /healthz, /readyz and /metrics.")] = None,
     config_file: Annotated[Path | None, typer.Option("--config", help="A TOML file; its table is named node.")] = None,

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from cni import listeners, nft, services
+from cni import listeners, nft, services, settings
 from cni.listeners import Claim, Listener
 from cni.service_table import FAMILY, TABLE, Here
 from cni.services import Services
@@ -26,10 +26,10 @@ def node_port(name, number, **more):
 
 
 @contextlib.asynccontextmanager
-async def running(*services):
+async def running(*services, networks=()):
     """(Services, what it has told) with these, each with an endpoint on this node."""
     told = []
-    made = Services("node-1", tell=told.append)
+    made = Services("node-1", networks, tell=told.append)
     slices = [endpoint_slice(f"e{one.key}", Endpoint("10.244.1.3", node="node-1"), of=one.key) for one in services]
     for kind, values in ((Service, services), (EndpointSlice, slices), (Node, [node("node-1")])):
         made.changed(Replace(kind, {value.key: value for value in values}))
@@ -130,6 +130,22 @@ def test_a_process_that_listens_on_a_node_port_is_told_of(family, kind, protocol
         other.bind((family, 30010))
         if kind == socket.SOCK_STREAM:
             other.listen()
+        asyncio.run(run())
+
+
+@pytest.mark.system
+def test_primary_node_port_addresses_are_those_of_the_node_object():
+    async def rules(made):
+        await made.applied()
+        return (await nft.run("list", "chain", FAMILY, TABLE, "node_ports")).decode()
+
+    async def run():
+        async with running(networks=settings.node_port_networks("primary")) as (made, _told):
+            assert "ip daddr != 192.168.100.1 return" in await rules(made)
+            made.changed(Put(node("node-1", addresses=("192.168.100.9",))))
+            assert "ip daddr != 192.168.100.9 return" in await rules(made)
+
+    with namespace("link set lo up"):
         asyncio.run(run())
 
 
