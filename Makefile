@@ -35,7 +35,7 @@ check: setup
 # Everything, with real ovsdb-server, northd, ovs-vswitchd, ovn-controller, kubectl and real packets. Needs root.
 test: setup
 	$(BIN)/pytest -q -n 2 -m "not system"
-	$(BIN)/pytest -q -m system
+	$(BIN)/pytest -q -n 2 --dist loadfile -m system
 
 # A three-node cluster on this machine: pods, topology, an all-pairs connectivity matrix; taken down after.
 demo: setup
