@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.labs import Lab
-from tests.system import policy_probes, workloads
+from tests.system import northbound, policy_probes, workloads
 from tests.system.policy_probes import EVERYTHING, NOTHING, TCP_ALONE, Probers, Reach
 from tests.system.services import PORT as SERVICE_PORT
 from tests.system.services import cluster_ip, established, service
@@ -77,6 +77,8 @@ def test_r14_the_last_policy_gone_all_is_open_again(lab: Lab, reach: Reach) -> N
     reach.until({(CLIENT, WEB): NOTHING})
     lab.delete("networkpolicy", "deny", "-n", SPACE)
     reach.until({(CLIENT, WEB): EVERYTHING})
+    tables = ("ACL", "Port_Group", "Address_Set", "Meter")
+    assert not any(northbound.select(lab.northbound_socket, "OVN_Northbound", *tables).values())
 
 
 def test_ingress_from_some_pods_at_one_port(lab: Lab, reach: Reach) -> None:

@@ -137,6 +137,20 @@ def near(some: Iterable[Asked], taken: list[tuple[float, Step]]) -> list[tuple[A
     return found
 
 
+def test_r14_nothing_opens_while_what_enforces_it_is_killed(dual_stack: Lab, pods: dict[str, Object]) -> None:
+    """A vswitch that starts has no flows and lets nothing through until it has all."""
+    lab, web = dual_stack, workloads.addresses(pods[WEB])
+    lab.apply(policy("web", subject={"app": "web"}, ingress=[{"from": [FROM_FRIEND]}]))
+    with Probers(lab, [FRIEND, STRANGER, f"node/{lab.nodes[0]}"]) as probers:
+        reach = Reach(probers, pods)
+        reach.until({(FRIEND, WEB): EVERYTHING, (STRANGER, WEB): NOTHING})
+        with Steady(lab, STRANGER, web, pause_s=0.005) as shut_out:
+            for daemon in ("northd", f"{lab.nodes[0]}/ovn-controller", f"{lab.nodes[0]}/ovs-vswitchd"):
+                lab.restart(daemon, signal.SIGKILL)
+                reach.until({(FRIEND, WEB): EVERYTHING, (STRANGER, WEB): NOTHING})
+    assert not [one for one in shut_out.asked if one.answered]
+
+
 def test_r14_a_new_pod_is_not_open_for_a_moment(dual_stack: Lab, pods: dict[str, Object]) -> None:
     """Somebody asks at its address since before it is there: it is one of the next few of the node's."""
     lab, name = dual_stack, f"{SPACE}/new"
