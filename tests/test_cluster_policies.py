@@ -135,6 +135,14 @@ def test_a_pass_by_name_denies_without_tiers_and_says_so():
     assert told(with_tiers([*CLUSTER, policy])) == []
 
 
+def test_a_hundred_ports_passed_to_as_many_peers_are_taken_out_one_by_one():
+    some = [PodPeers((Requirement("app", "In", (f"a{number}",)),), namespaces=()) for number in range(99)]
+    passing = [rule("Pass", one, ports=(PolicyPort("TCP", n, n),)) for n, one in enumerate([*some, WEB_PODS], 1)]
+    values = [*CLUSTER, cluster_policy(ingress=[*passing, rule("Deny")])]
+    assert told(values) == []
+    assert [passes(values, port) for port in (1, 99, 100, 101)] == [False, False, True, False]
+
+
 def test_what_passes_before_is_not_denied_by_a_pass_by_name():
     named = rule("Pass", ports=(PolicyPort("TCP", name="http"),))
     served = pod("db", labels={"app": "db"}, ports=(("http", "TCP", 80),))
@@ -148,12 +156,12 @@ def test_what_cannot_be_said_without_tiers_fails_closed_and_says_so():
     """Each Pass leaves a choice of four, and the choices multiply."""
     passing = [
         rule("Pass", PodPeers(tuple(Requirement(f"k{number}{key}", "Exists") for key in "abcd"), namespaces=()))
-        for number in range(4)
+        for number in range(5)
     ]
     policy = cluster_policy(ingress=[*passing, rule("Accept", ports=(PolicyPort("TCP", 80, 80),)), rule("Deny")])
     accepting, denying = told([*CLUSTER, policy])
-    assert accepting == f"spec.ingress[4] {cluster_policies.INTRICATE}; it accepts nothing"
-    assert denying == f"spec.ingress[5] {cluster_policies.INTRICATE}; it denies all the same what they pass"
+    assert accepting == f"spec.ingress[5] {cluster_policies.INTRICATE}; it accepts nothing"
+    assert denying == f"spec.ingress[6] {cluster_policies.INTRICATE}; it denies all the same what they pass"
     assert not passes([*CLUSTER, policy])
     assert passes(with_tiers([*CLUSTER, policy]))
 

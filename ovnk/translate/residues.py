@@ -26,7 +26,7 @@ EVERYWHERE = ("0.0.0.0/0", "::/0")
 PORTS = (1, 65535)
 PROTOCOLS = ("TCP", "UDP", "SCTP", acl_matches.OTHER)
 # Of more pieces than this a rule is not made: it says so.
-PIECES_MAX = 64
+PIECES_MAX = 256
 
 Networks = tuple[str, ...]
 
