@@ -88,6 +88,22 @@ def test_ingress_from_some_pods_at_one_port(lab: Lab, reach: Reach) -> None:
     reach.until({(OTHER, WEB): NOTHING, (CLIENT, WEB): TCP_ALONE, (WEB, OTHER): EVERYTHING})
 
 
+def test_networks_without_some_addresses_and_a_range_of_ports(lab: Lab, reach: Reach) -> None:
+    pods = lab.pods()
+    but_other, but_client = workloads.of_family(pods[OTHER], 4), workloads.of_family(pods[CLIENT], 6)
+    peers = [
+        {"ipBlock": {"cidr": "0.0.0.0/0", "except": [f"{but_other}/32"]}},
+        {"ipBlock": {"cidr": "::/0", "except": [f"{but_client}/128"]}},
+    ]
+    lab.apply(policy("web", subject={"app": "web"}, ingress=[{"from": peers}]))
+    reach.until(
+        {(OTHER, WEB): frozenset({"TCP6", "UDP6", "ICMP6"}), (CLIENT, WEB): frozenset({"TCP4", "UDP4", "ICMP4"})}
+    )
+    ports = [{"port": workloads.PORT - 10, "endPort": workloads.PORT}, {"port": 1, "endPort": 99, "protocol": "UDP"}]
+    lab.apply(policy("web", subject={"app": "web"}, ingress=[{"from": peers, "ports": ports}]))
+    reach.until({(OTHER, WEB): frozenset({"TCP6"}), (CLIENT, WEB): frozenset({"TCP4"})})
+
+
 def test_egress_is_decided_by_the_backend_of_a_service(lab: Lab, reach: Reach) -> None:
     peers = [{"podSelector": {"matchLabels": {"app": "web"}}}]
     rule = {"to": peers, "ports": [{"port": workloads.PORT}]}
