@@ -23,8 +23,6 @@ CHANGES_A_TRANSACTION = 4000
 # An empty database is filled in one transaction: ovn-northd deletes the logical flows of what it finds missing on its
 # way. But members of a cluster begin an election when the leader is busy for a second; 10,000 pods take half of that.
 CHANGES_IN_A_CLUSTER = 25_000
-# Of a large delta, so much is planned at a time: it stays in the processor's cache until it is sent.
-FACTS_A_PART = 1600
 _PORT = "Logical_Switch_Port"
 _POLICY_TABLES = frozenset(("ACL", "Port_Group", "Address_Set"))
 
@@ -104,24 +102,25 @@ class Part(NamedTuple):
 def parts(delta: Delta) -> list[Part]:
     """The delta in parts, the later ones needing nothing of each other.
 
-    The later ones are ports, some 500 each: nothing refers to a port but elements about it, which go with it. Owners
-    of more than ports, such as nodes, are in the first part as a whole.
+    The later ones are ports, a transaction of them each, so that the server has something to do soon: nothing refers to
+    a port but elements about it, which go with it. Owners of more than ports, such as nodes, are in the first part as a
+    whole; it may be empty.
     """
     halves = _facts(delta.added), _facts(delta.removed)
-    if sum(map(len, halves)) < 2 * FACTS_A_PART:
+    if sum(map(len, halves)) < 2 * UNITS_A_TRANSACTION:
         return [Part(*halves)]
     rows = [fact for half in halves for fact in half if isinstance(fact, Row)]
     others = {row.owner for row in rows if row.table != _PORT}
     keys = dict.fromkeys(row.key for row in rows if row.table == _PORT and row.owner not in others)
-    ports_a_part = FACTS_A_PART * len(keys) // sum(map(len, halves)) or 1
-    number = {key: 1 + position // ports_a_part for position, key in enumerate(keys)}
-    cut: list[tuple[list[Fact], list[Fact]]] = [([], []) for _ in range(2 + len(keys) // ports_a_part)]
+    number = {key: 1 + position // UNITS_A_TRANSACTION for position, key in enumerate(keys)}
+    cut: list[tuple[list[Fact], list[Fact]]] = [([], []) for _ in range(2 + len(keys) // UNITS_A_TRANSACTION)]
     for position, half in enumerate(halves):
         for fact in half:
             about = fact if isinstance(fact, Row) else fact.element
             port = isinstance(about, (Row, Ref)) and about.table == _PORT
             cut[number.get(about.key, 0) if port else 0][position].append(fact)  # type: ignore[union-attr]  # as checked
-    return [Part(*halves) for halves in cut if any(halves)]
+    first, *others = (Part(*halves) for halves in cut)
+    return [first, *(part for part in others if any(part))]
 
 
 def of_delta(delta: Delta | Part, wire: Wire) -> Planned:

@@ -35,7 +35,7 @@ class BadFact(ValueError):  # noqa: N818  it names the thing, as errors.Conflict
     """A fact that no northbound could hold: a bug of the function that yielded it."""
 
 
-# A part of a large delta has some 1,600 rows (changes.FACTS_A_PART), each wanted again by the elements about it.
+# Each row of a delta is wanted again by the elements about it, which are soon to come.
 @lru_cache(4096)
 def uuid_text(table: str, key: str) -> str:
     """str(facts.row_uuid(table, key)), as OVSDB writes it, in a quarter of the time: it is wanted three times a pod."""
