@@ -119,8 +119,8 @@ def parts(delta: Delta) -> list[Part]:
             about = fact if isinstance(fact, Row) else fact.element
             port = isinstance(about, (Row, Ref)) and about.table == _PORT
             cut[number.get(about.key, 0) if port else 0][position].append(fact)  # type: ignore[union-attr]  # as checked
-    first, *others = (Part(*halves) for halves in cut)
-    return [first, *(part for part in others if any(part))]
+    first, *ports = (Part(*halves) for halves in cut)
+    return [first, *(part for part in ports if any(part))]
 
 
 def of_delta(delta: Delta | Part, wire: Wire) -> Planned:
