@@ -80,7 +80,7 @@ def _show(lab: state.State) -> bool:
     with say.status("every pod asks every pod"):
         answers = matrix.measure(places, targets, run)
     say.print()
-    say.print(matrix.table("who reaches whom (HTTP, time of the second request)", answers, targets, where))
+    say.print(matrix.table("who reaches whom (HTTP, milliseconds of the second request)", answers, targets, where))
     cells = [answer for row in answers.values() for answer in row]
     good = sum(answer.good for answer in cells)
     say.print(f"\n{good} of {len(cells)} answered, each pod seeing the asker's own address: no NAT\n")

@@ -71,9 +71,9 @@ def measure(places: Sequence[str], targets: Sequence[Target], run: Run) -> dict[
 def table(
     title: str, answers: Mapping[str, Sequence[Answer]], targets: Sequence[Target], notes: Mapping[str, str]
 ) -> Table:
-    """The answers as a table for people, columns by the rows' numbers; `notes` says where each place is."""
+    """The answers as a table in milliseconds, columns by the rows' numbers; `notes` says where each place is."""
     shown = Table(title=title, title_justify="left", box=None, header_style="bold", padding=(0, 2, 0, 0))
-    shown.add_column("from ╲ to")
+    shown.add_column("from ╲ to", no_wrap=True)
     numbers = {target.name: number for number, target in enumerate(targets, 1)}
     for target in targets:
         shown.add_column(f"{numbers[target.name]}", justify="right")
@@ -88,7 +88,7 @@ def _cell(answer: Answer) -> str:
         return f"[red]{answer.error}[/]"
     if answer.translated:
         return f"[yellow]seen as {answer.translated}[/]"
-    return f"[green]{answer.ms:.1f} ms[/]"
+    return f"[green]{answer.ms:.1f}[/]"
 
 
 def _answers(printed: str, complaint: str, targets: Sequence[Target]) -> list[Answer]:
