@@ -161,15 +161,26 @@ class Reach:
             differ = {pair: sorted(now[pair]) for pair in wanted if now[pair] != wanted[pair]}
             assert time.monotonic() < deadline, f"not what was wanted: {differ}"
 
-    def until_answered(self, source: str, address: str, port: int, wanted: dict[str, str]) -> None:
-        """Waits until just these answer `source`, by protocol, at an address that is no pod's own."""
+    def until_answered(self, wanted: Mapping[tuple[str, str, int], dict[str, str]]) -> None:
+        """Waits until just these answer, by protocol; asked from a place at an address and port that no pod has."""
+        questions: dict[str, list[tuple[str, int]]] = {}
+        for source, address, port in wanted:
+            questions.setdefault(source, []).append((address, port))
         deadline = time.monotonic() + 20
         while True:
-            found = self._probers.ask({source: [(address, port)]})[source]
-            now = {question.split()[0]: who for question, who in found.items()}
+            answers = self._probers.ask(questions)
+            now = {
+                (source, address, port): {
+                    protocol: answers[source][f"{protocol} {address} {port}"]
+                    for protocol in ("TCP", "UDP", "ICMP")
+                    if f"{protocol} {address} {port}" in answers[source]
+                }
+                for source, address, port in wanted
+            }
             if now == wanted:
                 return
-            assert time.monotonic() < deadline, f"{source} is answered {now} at {address}, not {wanted}"
+            differ = {one: now[one] for one in wanted if now[one] != wanted[one]}
+            assert time.monotonic() < deadline, f"not what was wanted: {differ}"
 
     def _node(self, pod: str) -> str:
         return f"node/{self._pods[pod]['spec']['nodeName']}"

@@ -108,8 +108,7 @@ def test_r14_pass_all_pods_then_deny_every_network(lab: Lab, reach: Reach) -> No
     lab.apply(policy("inside", "Admin", 100, egress=rules))
     (first, *_) = lab.nodes
     host = lab.pods()[WEB]
-    for version in (4, 6):
-        reach.until_answered(WEB, workloads.host_address(host, version), workloads.PORT, {})
+    reach.until_answered({(WEB, workloads.host_address(host, version), workloads.PORT): {} for version in (4, 6)})
     reach.until({(WEB, CLIENT): EVERYTHING, (WEB, OTHER): EVERYTHING, (f"node/{first}", WEB): EVERYTHING})
 
 

@@ -19,7 +19,6 @@ SPACE = "policies"
 WEB, CLIENT, OTHER, HOST = f"{SPACE}/web", f"{SPACE}/client", f"{SPACE}/other", f"{SPACE}/host"
 # Port of the pod in its node's network, which nothing else in the shared lab listens on.
 HOST_PORT = 18080
-FAMILIES = (4, 6)
 
 Object = dict[str, Any]
 
@@ -54,6 +53,11 @@ def lab(dual_stack: Lab) -> Iterator[Lab]:
     dual_stack.delete("networkpolicy", "--all", "-n", SPACE)
 
 
+def cluster_ips(lab: Lab) -> list[str]:
+    """The Service's, one a family."""
+    return [cluster_ip(lab, "web", SPACE, version) for version in (4, 6)]
+
+
 def test_r12_a_default_deny_shuts_out_all_but_the_node_and_the_pod_itself(lab: Lab, reach: Reach) -> None:
     first, second, _ = lab.nodes
     lab.apply(policy("deny", subject={}, policyTypes=["Ingress", "Egress"]))
@@ -66,9 +70,7 @@ def test_r12_a_default_deny_shuts_out_all_but_the_node_and_the_pod_itself(lab: L
             (WEB, WEB): EVERYTHING,
         }
     )
-    for version in FAMILIES:
-        address = cluster_ip(lab, "web", SPACE, version)
-        reach.until_answered(WEB, address, SERVICE_PORT, {"TCP": WEB, "UDP": WEB})
+    reach.until_answered({(WEB, address, SERVICE_PORT): {"TCP": WEB, "UDP": WEB} for address in cluster_ips(lab)})
 
 
 def test_r14_the_last_policy_gone_all_is_open_again(lab: Lab, reach: Reach) -> None:
@@ -110,8 +112,7 @@ def test_egress_is_decided_by_the_backend_of_a_service(lab: Lab, reach: Reach) -
     lab.apply(policy("out", subject={"role": "client"}, policyTypes=["Egress"], egress=[rule]))
     # Isolated from egress alone: what others begin is answered.
     reach.until({(CLIENT, OTHER): NOTHING, (CLIENT, WEB): TCP_ALONE, (OTHER, CLIENT): EVERYTHING})
-    for version in FAMILIES:
-        reach.until_answered(CLIENT, cluster_ip(lab, "web", SPACE, version), SERVICE_PORT, {"TCP": WEB})
+    reach.until_answered({(CLIENT, address, SERVICE_PORT): {"TCP": WEB} for address in cluster_ips(lab)})
 
 
 def test_a_relabelled_pod_is_let_in_and_out_again(lab: Lab, reach: Reach) -> None:
@@ -149,9 +150,10 @@ def test_a_host_network_pod_is_a_peer_by_its_nodes_address(lab: Lab, reach: Reac
         ]
     )
     reach.until({(f"node/{third}", WEB): EVERYTHING, (f"node/{second}", WEB): NOTHING, (CLIENT, OTHER): NOTHING})
-    for address in workloads.addresses(lab.pods()[HOST]):
-        reach.until_answered(CLIENT, address, HOST_PORT, {"TCP": HOST})
-        reach.until_answered(OTHER, address, HOST_PORT, {"TCP": HOST, "UDP": HOST, "ICMP": ""})
+    by_all = {"TCP": HOST, "UDP": HOST, "ICMP": ""}
+    addresses = workloads.addresses(lab.pods()[HOST])
+    reach.until_answered({(CLIENT, address, HOST_PORT): {"TCP": HOST} for address in addresses})
+    reach.until_answered({(OTHER, address, HOST_PORT): by_all for address in addresses})
 
 
 def test_a_node_port_is_no_way_around_a_policy(lab: Lab, reach: Reach) -> None:
@@ -161,13 +163,11 @@ def test_a_node_port_is_no_way_around_a_policy(lab: Lab, reach: Reach) -> None:
     for port in lab.get("service", "web", "-n", SPACE)["spec"]["ports"]:
         ports.setdefault(port["nodePort"], {"ICMP": ""})[port["protocol"]] = WEB
     addresses = [one["address"] for one in node["status"]["addresses"] if one["type"] == "InternalIP"]
-    asked = list(itertools.product([OTHER, "outside"], addresses, ports.items()))
-    for source, address, (number, everybody) in asked:
-        reach.until_answered(source, address, number, everybody)
+    asked = list(itertools.product([OTHER, "outside"], addresses, ports))
+    reach.until_answered({one: ports[one[2]] for one in asked})
     lab.apply(policy("deny", subject={"app": "web"}))
     reach.until({(OTHER, WEB): NOTHING, (f"node/{lab.nodes[0]}", WEB): EVERYTHING})
-    for source, address, (number, _) in asked:
-        reach.until_answered(source, address, number, {"ICMP": ""})
+    reach.until_answered({one: {"ICMP": ""} for one in asked})
 
 
 def test_icmp_passes_where_a_rule_names_no_port(lab: Lab, reach: Reach) -> None:
