@@ -78,3 +78,11 @@ def test_a_policy_for_a_namespace_that_does_not_exist_waits_for_its_pods():
     packet = {"ip": True, "ip4": True, "ip4.src": "10.244.1.3", "ip4.dst": "10.244.1.9"}
     assert not acls.passes("shop/web-0", "later/web-0", packet)
     assert "ACL" in tables([*CLUSTER, early])
+
+
+def test_a_node_reaches_its_pods_from_ovnk0_only_in_a_family_without_an_address_of_its_own():
+    """Behind ovnk0's address is what the node forwards for anybody."""
+    dual = [cluster("10.244.0.0/16", "fd00::/48"), node(), subnets("node-1", "10.244.1.0/24", "fd00:0:0:1::/64"), WEB]
+    facts = compile_cluster([*dual, allocation(WEB, "10.244.1.3", "fd00:0:0:1::3"), policy()])
+    (access,) = [dict(fact.columns)["match"] for fact in facts if getattr(fact, "rule", "") == "membership.node_access"]
+    assert access == "ip4.src == {192.168.100.1, 10.96.0.0/16} || ip6.src == {fd00:0:0:1::2}"
