@@ -8,9 +8,10 @@ import subprocess
 import pytest
 
 from ovnk.errors import CommitError, ConfigError
-from ovnk.northbound import commits, session
+from ovnk.northbound import changes, commits, session
 from ovnk.northbound.facts import Ref
 from ovnk.northbound.remotes import Tls
+from ovnk.northbound.schema import Wire
 from ovnk.northbound.writer import Northbound
 from tests.northbound.certificates import Authority
 from tests.northbound.cluster import delta, expected, pod, switch
@@ -309,3 +310,16 @@ def test_references_need_no_look_up(server, open_writer):
     """The UUID follows from the key, so another process computes the same."""
     open_writer(server.remote).ready().reconcile(FACTS)
     assert ("Logical_Switch", str(Ref("Logical_Switch", "node-1").uuid)) in dump(server)
+
+
+class Ended:
+    """A connection that was ended before anything could be sent: which moment that is cannot be arranged for."""
+
+    def commit(self, _commands):
+        return []
+
+
+def test_what_waited_when_the_connection_ended_is_told_as_unknown():
+    (unit,) = changes.units(changes.of_delta(delta([], [switch()]), Wire()).changes)
+    with pytest.raises(CommitError, match="the connection was closed"):
+        commits.send(Ended(), [[unit]], set())
