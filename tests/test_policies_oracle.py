@@ -35,4 +35,6 @@ def wire(question: Question, address: str) -> dict[str, Any]:
     version, protocol = 6 if ":" in address else 4, question.protocol.lower()
     name, protocol = f"ip{version}", f"icmp{version}" if protocol == "icmp" else protocol
     found = {"ip": True, name: True, f"{name}.src": question.source.end.address, f"{name}.dst": address}
+    if protocol == "gre":
+        return found | {"ip.proto": 47}
     return found | {protocol: True} | ({f"{protocol}.dst": question.target_port} if question.target_port else {})

@@ -10,8 +10,8 @@ from tests.oracle.random_clusters import NODES, POD_CIDRS, PORTS, SERVICE_PORT, 
 from tests.oracle.tiers import verdict
 
 OUTSIDE = ("198.51.100.7", "198.51.100.200", "fd99::7")
-# Protocol and destination port, 0 where there is none.
-KINDS = [("ICMP", 0), ("SCTP", 443), *product(("TCP", "UDP"), PORTS)]
+# Protocol and destination port, 0 where there is none. GRE stands for what policies have no name for.
+KINDS = [("ICMP", 0), ("GRE", 0), ("SCTP", 443), *product(("TCP", "UDP"), PORTS)]
 
 
 @dataclass(frozen=True)

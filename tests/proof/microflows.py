@@ -40,6 +40,8 @@ def _packet(question: Question, source: Place, target: Place, to: str, port: int
     if question.protocol == "ICMP":
         is_reply = source is not question.source
         parts.append(f"{protocol}.type == {(0 if version == 4 else 129) if is_reply else (8 if version == 4 else 128)}")
+    elif question.protocol == "GRE":
+        parts.append("ip.proto == 47")
     else:
         protocol = question.protocol.lower()
         parts += [f"{protocol}.src == {own_port}", f"{protocol}.dst == {port}"]
