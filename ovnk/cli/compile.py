@@ -21,7 +21,7 @@ from ovnk.settings import ClusterSettings
 
 
 def command(
-    files: Annotated[list[str], typer.Argument(help="Manifest files, or - for standard input.", metavar="FILE…|-")],
+    files: Annotated[list[str], typer.Argument(help="Manifest files, or - for standard input.", metavar="FILE")],
     cluster_cidr: Annotated[str | None, typer.Option(help="The pods' network, one a family: A[,B].")] = None,
     service_cidr: Annotated[str | None, typer.Option(help="The Services' network, one a family: A[,B].")] = None,
     node_prefix_v4: Annotated[int | None, typer.Option(help="Length of a node's IPv4 subnet.")] = None,
@@ -29,8 +29,12 @@ def command(
     rules: Annotated[
         str | None, typer.Option(help="In place of the northbound, the nftables rules of this node for Services.")
     ] = None,
-    nodeport_addresses: Annotated[str, typer.Option(help="With --rules: as of ovnk node.")] = "",
-    config_file: Annotated[Path | None, typer.Option("--config", help="A TOML file with a [controller] table.")] = None,
+    nodeport_addresses: Annotated[
+        str, typer.Option(help="With --rules: what serves node ports, as with ovnk node.")
+    ] = "",
+    config_file: Annotated[
+        Path | None, typer.Option("--config", help="A TOML file; its table is named controller.")
+    ] = None,
 ) -> None:
     """Turn manifests into northbound text, or into a node's rules; no cluster and no server needed.
 

@@ -90,9 +90,9 @@ def command(
     kubeconfig: Annotated[str | None, typer.Option(help="Default: the pod's service account.")] = None,
     ovs: Annotated[str | None, typer.Option(help="The local Open_vSwitch database, e.g. unix:/run/…/db.sock.")] = None,
     southbound: Annotated[str | None, typer.Option(help="The southbound database: tcp:IP:PORT,… or ssl:…")] = None,
-    southbound_private_key: Annotated[str | None, typer.Option(help="A file, for ssl.")] = None,
-    southbound_certificate: Annotated[str | None, typer.Option(help="A file, for ssl.")] = None,
-    southbound_ca: Annotated[str | None, typer.Option(help="A file, for ssl.")] = None,
+    southbound_private_key: Annotated[str | None, typer.Option(help="A PEM file, for ssl.")] = None,
+    southbound_certificate: Annotated[str | None, typer.Option(help="A PEM file, for ssl.")] = None,
+    southbound_ca: Annotated[str | None, typer.Option(help="A PEM file, for ssl.")] = None,
     encap_type: Annotated[str | None, typer.Option(help="geneve or vxlan.")] = None,
     encap_ip: Annotated[
         str | None, typer.Option(help="This node's address in tunnels; auto: found by looking.")

@@ -26,7 +26,7 @@ try:
         connection.close()
     print(json.dumps({"pods": sorted(pods), "seen": sorted(seen)}))
 except (OSError, ValueError, KeyError) as error:
-    print(json.dumps({"error": f"{type(error).__name__}: {error}"}))
+    print(json.dumps({"error": getattr(error, "strerror", None) or str(error)}))
 """
 
 

@@ -30,7 +30,7 @@ for target in sys.argv[1:]:
             connection.close()
         print(json.dumps({"ms": took, "own": own, "seen": answer["clientAddress"], "pod": answer["pod"]}))
     except (OSError, ValueError, KeyError) as error:
-        print(json.dumps({"error": f"{type(error).__name__}: {error}"}))
+        print(json.dumps({"error": getattr(error, "strerror", None) or str(error)}))
 """
 
 
