@@ -47,7 +47,7 @@ def available(lab: Lab) -> tuple[str, str]:
     return condition["status"], condition["message"]
 
 
-def test_addresses_are_given_kept_waited_for_and_taken_back(lab: Lab) -> None:
+def test_r04_addresses_are_given_kept_waited_for_and_taken_back(lab: Lab) -> None:
     for name in ("a", "b", "c"):
         lab.apply(service(name, SPACE, {"app": "web"}, type="LoadBalancer", ipFamilyPolicy="SingleStack"))
         lab.wait_until(lambda name=name: statuses(lab)[name][1], f"an answer to {name}")

@@ -196,7 +196,7 @@ def _arrived(found: Table) -> bool:
 
 @pytest.mark.parametrize("version", FAMILIES)
 @pytest.mark.parametrize(("name", "protocol"), [(name, kind) for name in ROWS for kind in PROTOCOLS[name]])
-def test_every_client_hears_whom_it_should_who_sees_whom_it_should(
+def test_r03_r04_every_client_hears_whom_it_should_who_sees_whom_it_should(
     table: Table, name: str, protocol: str, version: int
 ) -> None:
     faults = sorted(set(table.faults(name, version, protocol)))

@@ -55,7 +55,7 @@ def shop(zoned: Lab) -> Iterator[Shop]:
     lab.delete("namespace", SPACE)
 
 
-def test_requests_are_spread_over_the_endpoints(shop: Shop) -> None:
+def test_r10_requests_are_spread_over_the_endpoints(shop: Shop) -> None:
     heard = ask(shop.lab, f"{SPACE}/client", shop.ip, times=300)
     counts = Counter(answer.pod for answer in heard)
     # Each by the hash of its ports: a fair coin thrown 300 times is so far from 150 once in millions.
