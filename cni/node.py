@@ -21,12 +21,11 @@ from typing import Any
 import structlog
 from pyroute2.netlink.exceptions import NetlinkError
 
-from cni import chassis, host, install, metrics, ruleset, services, settings, underlay, verbs
+from cni import balanced, chassis, host, install, metrics, openflow, ruleset, services, settings, underlay, verbs
 from cni.addresses import Allocations
 from cni.attach import Attacher
 from cni.bridge import Bridge
 from cni.nft import RulesetError
-from cni.openflow import FlowKeeper
 from cni.server import Server
 from cni.services import Services
 from cni.settings import Chassis, Management
@@ -89,7 +88,9 @@ class NodeAgent:
         self._attacher = Attacher()
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="node")
         self._watch = Watch(ruleset.TABLE, self._settle_wanted.set, self._sweep_wanted.set, self._settle_wanted.set)
-        self.services = Services(settled.node, node_port_networks, tell)
+        bridge = openflow.Bridge(places.ovs, settled.bridge)
+        self._flows, self._forgetting = openflow.FlowKeeper(bridge), balanced.Forgetting(bridge)
+        self.services = Services(settled.node, node_port_networks, tell, self._forgetting.take)
         self._verbs = Verbs(self, self._allocations, self._attacher, self._bridge, add_timeout_s)
         self._server = Server(places.socket, self._verbs)
         self._announced = False
@@ -124,7 +125,8 @@ class NodeAgent:
                 tasks.create_task(self._settle_always())
                 tasks.create_task(self._sweep_always())
                 tasks.create_task(self._serve_services())
-                tasks.create_task(FlowKeeper(self._places.ovs, self._chassis.bridge).run())
+                tasks.create_task(self._flows.run())
+                tasks.create_task(self._forgetting.run())
         finally:
             await self._server.stop()
             self._watch.close()

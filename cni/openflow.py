@@ -22,12 +22,36 @@ _NOT_WITHOUT_US = ("setpriv", "--pdeathsig", "KILL")
 log = structlog.get_logger(__name__)
 
 
-class FlowKeeper:
-    """Keeps our flows on one bridge. `ovs` is where the database is; the bridge's own socket is beside it."""
+class Bridge:
+    """One bridge, to which ovs-ofctl speaks. `ovs` is where the database is; the bridge's own socket is beside it."""
 
-    def __init__(self, ovs: str, bridge: str) -> None:
+    def __init__(self, ovs: str, name: str) -> None:
         kind, _, path = ovs.partition(":")
-        self._bridge = f"unix:{Path(path).parent / bridge}.mgmt" if kind == "unix" else bridge
+        self.target = f"unix:{Path(path).parent / name}.mgmt" if kind == "unix" else name
+
+    async def command(self, command: str, *arguments: str, stdin: str = "") -> str:
+        """Runs `ovs-ofctl COMMAND BRIDGE ARGUMENTS`, options before the command; its complaint, "" if all is well."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                "ovs-ofctl",
+                *command.split(),
+                self.target,
+                *arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except OSError as error:
+            return f"ovs-ofctl: {error.strerror}"
+        _, complaint = await process.communicate(stdin.encode())
+        return complaint.decode(errors="replace").strip() or "ovs-ofctl failed" if process.returncode else ""
+
+
+class FlowKeeper:
+    """Keeps our flows on one bridge."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
         self._trouble = ""
 
     async def run(self) -> None:
@@ -45,7 +69,7 @@ class FlowKeeper:
             *_NOT_WITHOUT_US,
             "ovs-ofctl",
             "monitor",
-            self._bridge,
+            self._bridge.target,
             affinity.WATCH,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -59,30 +83,14 @@ class FlowKeeper:
                 for line in lines:
                     flows.take(line.decode(errors="replace"))
                 if commands := flows.commands():
-                    await self._write(commands)
+                    self._say(await self._bridge.command("--bundle add-flows", "-", stdin=commands))
         finally:
             if monitor.returncode is None:
                 monitor.kill()
             await monitor.wait()
 
-    async def _write(self, commands: str) -> None:
-        process = await asyncio.create_subprocess_exec(
-            "ovs-ofctl",
-            "--bundle",
-            "add-flows",
-            self._bridge,
-            "-",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        _, complaint = await process.communicate(commands.encode())
-        if process.returncode:
-            self._say(complaint.decode(errors="replace").strip())
-        else:
-            self._trouble = ""
-
     def _say(self, trouble: str) -> None:
-        if trouble != self._trouble:
+        """Once for each trouble; "" is its end."""
+        if trouble and trouble != self._trouble:
             log.warning("clients of services with session affinity lose their first packets", why=trouble)
         self._trouble = trouble

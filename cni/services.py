@@ -16,6 +16,7 @@ import structlog
 from pyroute2.netlink.exceptions import NetlinkError
 
 from cni import (
+    balanced,
     conntrack,
     health_checks,
     host,
@@ -35,7 +36,7 @@ from cni.service_table import HERE, Here
 from cni.service_writer import Writer
 from cni.stale import Ways
 from ovnk.contract import NodeNetworkSpec
-from ovnk.incremental.desired import Desired
+from ovnk.incremental.desired import Delta, Desired
 from ovnk.incremental.graph import Graph
 from ovnk.kube.objects import Change, Node, Notice, Put, Remove
 from ovnk.kube.service_objects import EndpointSlice, Service
@@ -50,11 +51,12 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What follows from the inputs: the facts of the nftables table, the health checks, and the ports of the node."""
+    """What follows: the facts of the nftables table, health checks, ports of the node, and where OVN leads UDP."""
 
     rules: Desired
     checks: Desired
     claims: Desired
+    led: Desired
 
 
 def wire(graph: Graph) -> Outputs:
@@ -75,7 +77,9 @@ def wire(graph: Graph) -> Outputs:
     claims = Desired("ports of the node")
     graph.derive(Service, listeners.node_ports, claims)
     graph.derive(Attachment, listeners.host_ports, claims)
-    return Outputs(rules, checks, claims)
+    led = Desired("where OVN leads UDP")
+    graph.derive(Service, balanced.led, led)
+    return Outputs(rules, checks, claims, led)
 
 
 def compile_rules(here: Here, values: Iterable[object]) -> Desired:
@@ -95,17 +99,24 @@ def compile_rules(here: Here, values: Iterable[object]) -> Desired:
     return rules
 
 
-def ignore(_notice: Notice) -> None:
+def ignore(_what: Notice | Delta) -> None:
     """For who has nobody to tell."""
 
 
 class Services:
-    """All methods belong to the event loop's thread. `tell` is what owners of objects should hear, once each."""
+    """All methods belong to the event loop's thread.
+
+    `tell` is what owners of objects should hear, once each; `led` takes the changes of where OVN leads UDP.
+    """
 
     def __init__(
-        self, node: str, node_port_networks: tuple[str, ...] = (), tell: Callable[[Notice], None] = ignore
+        self,
+        node: str,
+        node_port_networks: tuple[str, ...] = (),
+        tell: Callable[[Notice], None] = ignore,
+        led: Callable[[Delta], None] = ignore,
     ) -> None:
-        self._node, self._node_port_networks, self._tell = node, node_port_networks, tell
+        self._node, self._node_port_networks, self._tell, self._led = node, node_port_networks, tell, led
         self._spec: NodeNetworkSpec | None = None
         self._graph = Graph()
         self._outputs = wire(self._graph)
@@ -212,6 +223,7 @@ class Services:
         try:
             while not self._graph.settle(_STEP):  # noqa: ASYNC110  nothing is waited for; others get their turn
                 await asyncio.sleep(0)
+            self._led(self._outputs.led.take())
             delta = self._outputs.rules.take()
             if self._ways.update(delta):
                 self._stale = True

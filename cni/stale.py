@@ -6,8 +6,8 @@ connection is held against what the table of service_table.py says of its destin
 just changed: what happened while the agent was away is found too. TCP is left alone, as by kube-proxy: its connections
 end by themselves, and may finish with an endpoint that is leaving.
 
-Pure. Connections are listed and forgotten by cni/conntrack.py. What OVN's own balancers translate OVN forgets
-(Load_Balancer options:ct_flush).
+Pure. Connections are listed and forgotten by cni/conntrack.py. What OVN's own balancers translate is forgotten by OVN
+and by cni/balanced.py.
 """
 
 from collections.abc import Iterable, Iterator

@@ -186,7 +186,7 @@ def test_one_service_costs_the_same_among_any_number(change):
         return graph.runs.total() - before, len(delta.added), len(delta.removed)
 
     assert cost(10) == cost(5000)
-    assert cost(10)[0] == 3  # its rules, its health check and its ports of the node
+    assert cost(10)[0] == 4  # its rules, its health check, its ports of the node, and where OVN leads UDP
 
 
 def test_every_table_of_the_graph_is_known_to_the_reader():
