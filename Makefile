@@ -4,7 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON := /usr/bin/python3
-PACKAGES := python3-venv openvswitch-switch ovn-central ovn-host nftables iproute2 ethtool iputils-ping procps
+PACKAGES := python3-venv openvswitch-switch ovn-central ovn-host nftables iproute2 ethtool iputils-ping procps curl
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PROJECT := ovnk cni ovsdb_schemas tests
 
