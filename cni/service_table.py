@@ -167,6 +167,9 @@ def chains(_view: View, here: Here) -> Iterator[Fact]:
         (f'iifname "{MANAGEMENT_INTERFACE}" ip daddr 127.0.0.0/8 drop',),
         "type filter hook prerouting priority -300; policy accept;",
     )
+    # Pods and Services speak through ovnk0 alone. A neighbour of the node that took one of their addresses would be
+    # let in by NetworkPolicies as who it is not.
+    yield Chain("spoofed", tuple(_spoofed()), "type filter hook prerouting priority -300; policy accept;")
 
 
 def family(address_or_cidr: str) -> int:
@@ -211,6 +214,12 @@ def _host_ports() -> Iterator[str]:
         yield f"dnat {ip} to {ip} daddr . meta l4proto . th dport map @host_port_addresses{number}"
     for number, ip in IP.items():
         yield f"meta nfproto ipv{number} dnat {ip} to meta l4proto . th dport map @host_ports{number}"
+
+
+def _spoofed() -> Iterator[str]:
+    for number, ip in IP.items():
+        for name in ("pods", "services"):
+            yield f'iifname != {{ "lo", "{MANAGEMENT_INTERFACE}" }} {ip} saddr @{name}{number} drop'
 
 
 def _postrouting() -> Iterator[str]:

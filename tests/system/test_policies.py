@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.labs import Lab
+from tests.labs import OUTSIDE_V4, Lab
 from tests.system import northbound, policy_probes, workloads
 from tests.system.policy_probes import EVERYTHING, NOTHING, TCP_ALONE, Probers, Reach
 from tests.system.services import PORT as SERVICE_PORT
@@ -19,6 +19,25 @@ SPACE = "policies"
 WEB, CLIENT, OTHER, HOST = f"{SPACE}/web", f"{SPACE}/client", f"{SPACE}/other", f"{SPACE}/host"
 # Port of the pod in its node's network, which nothing else in the shared lab listens on.
 HOST_PORT = 18080
+
+# Says from whom datagrams come.
+_LISTENER = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as endpoint:
+    endpoint.bind(("0.0.0.0", 9999))
+    print("listening")
+    while True:
+        print(endpoint.recvfrom(100)[1][0])
+"""
+# Arguments: the address to send from, whoever's it is, and to.
+_SENDER = """
+import socket, struct, sys
+source, target = sys.argv[1:]
+datagram = struct.pack("!HHHH", 1234, 9999, 8, 0)
+header = struct.pack("!BBHHHBBH", 0x45, 0, 28, 1, 0, 64, 17, 0) + socket.inet_aton(source) + socket.inet_aton(target)
+with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as endpoint:
+    endpoint.sendto(header + datagram, (target, 0))
+"""
 
 Object = dict[str, Any]
 
@@ -168,6 +187,25 @@ def test_a_node_port_is_no_way_around_a_policy(lab: Lab, reach: Reach) -> None:
     lab.apply(policy("deny", subject={"app": "web"}))
     reach.until({(OTHER, WEB): NOTHING, (f"node/{lab.nodes[0]}", WEB): EVERYTHING})
     reach.until_answered({one: {"ICMP": ""} for one in asked})
+
+
+def test_nobody_gets_in_by_the_address_of_a_peer(lab: Lab, reach: Reach) -> None:
+    """A neighbour on the node's own network: what it sends from its own address arrives, and nothing else does."""
+    pods = lab.pods()
+    other, client = (workloads.of_family(pods[name], 4) for name in (OTHER, CLIENT))
+    listener = lab.popen(OTHER, workloads.PYTHON, "-u", "-c", _LISTENER)
+    assert listener.stdout is not None
+    assert listener.stdout.readline() == "listening\n"
+    lab.exec("outside", "ip", "route", "replace", other, "via", workloads.host_address(pods[OTHER], 4))
+    try:
+        for source in (client, cluster_ip(lab, "web", SPACE, 4), OUTSIDE_V4):
+            sent = lab.exec("outside", workloads.PYTHON, "-c", _SENDER, source, other)
+            assert sent.returncode == 0, sent.stderr
+        assert listener.stdout.readline() == f"{OUTSIDE_V4}\n"
+    finally:
+        lab.exec("outside", "ip", "route", "delete", other)
+        listener.terminate()
+        listener.communicate(timeout=20)
 
 
 def test_icmp_passes_where_a_rule_names_no_port(lab: Lab, reach: Reach) -> None:
