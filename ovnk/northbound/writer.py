@@ -20,7 +20,18 @@ from itertools import islice
 
 from ovnk.errors import CommitError
 from ovnk.incremental.desired import Delta
-from ovnk.northbound.changes import CHANGES_IN_A_CLUSTER, Change, Place, Planned, Unit, chunks, of_delta, parts, units
+from ovnk.northbound.changes import (
+    CHANGES_IN_A_CLUSTER,
+    Change,
+    MemberChange,
+    Place,
+    Planned,
+    Unit,
+    chunks,
+    of_delta,
+    parts,
+    units,
+)
 from ovnk.northbound.commits import Sent, failure, send
 from ovnk.northbound.comparison import Rows, compare
 from ovnk.northbound.facts import Fact
@@ -31,6 +42,7 @@ from ovnk.northbound.replica import Seen
 from ovnk.northbound.schema import SINGLETON, Json
 from ovnk.northbound.session import Session
 from ovnk.northbound.transaction import Link, Operations, Outcome, Verdict
+from ovsdb_schemas.columns import Column
 from ovsdb_schemas.northbound import TABLES
 
 # So few deletes are never held back, however large their share.
@@ -76,6 +88,7 @@ class _Tally:
     transactions: int = 0
     quarantined: dict[str, str] = field(default_factory=dict)
     deletes: list[Change] = field(default_factory=list)
+    units: list[Unit] = field(default_factory=list)
 
 
 class Northbound:
@@ -275,10 +288,11 @@ class Northbound:
                 ready: list[Unit] = []
                 sent = send(link, self._chunks(some, ready, tally, changes_most), self._quarantine.refused())
                 self._conclude(ready, sent, tally)
+                tally.units += ready
         except CommitError:
             self._synced = None
             raise
-        self._look_after(link, tally.deletes)
+        self._look_after(link, tally)
         if self._ledger.amiss:
             self._on_event()
         ms = (time.perf_counter() - began) * 1000
@@ -324,17 +338,24 @@ class Northbound:
             self._ledger.rejected(unit)
         return self._quarantine.put_away(rejected, sent.blocked)
 
-    def _look_after(self, link: Link, deletes: list[Change]) -> None:
+    def _look_after(self, link: Link, tally: "_Tally") -> None:
         """Compares the rows that went with those that were to go; what differs is amiss.
 
         A row of a non-root table goes when the last reference to it does. Functions withdraw or keep a row and its
         reference together, so there is hardly ever anything to find.
         """
         went = link.idl.take_deleted()
-        self._ledger.look_at(went)
+        if self._ledger.look_at(went):
+            # Weak references to them went too, which shows in no version where we changed the referring row ourselves.
+            self._ledger.amiss |= {
+                change.place
+                for unit in tally.units
+                for change in unit.changes
+                if isinstance(change, MemberChange) and _is_weak(TABLES[change.place[0]].columns[change.column])
+            }
         stayed = {
             change.uuid: change.place
-            for change in deletes
+            for change in tally.deletes
             if change.uuid not in went and not TABLES[change.place[0]].root
         }
         selects = [
@@ -363,6 +384,10 @@ def _collector_paused() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def _is_weak(column: Column) -> bool:
+    return bool(column.references) and not column.strong
 
 
 def _everything(columns: Mapping[str, list[str]]) -> list[dict[str, Json]]:

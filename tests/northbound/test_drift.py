@@ -4,7 +4,7 @@ import pytest
 
 from ovnk.northbound.facts import Member, Ref
 from ovnk.northbound.writer import Commit, Drift, Northbound
-from tests.northbound.cluster import delta, expected, pod, port, port_group, switch
+from tests.northbound.cluster import delta, expected, plugged, pod, port, port_group, switch
 from tests.ovsdb import OvsdbServer, dump
 
 pytestmark = pytest.mark.system
@@ -133,3 +133,17 @@ def test_python_ovs_still_hands_updates_to_the_hook(server, writer):
     assert all(not table.rows for table in link.idl.tables.values())
     change(server, "Logical_Switch", "node-1", name="evil")
     assert writer.until(lambda northbound: northbound.drifted)
+
+
+def test_a_port_that_went_with_its_last_switch_comes_back_into_its_groups(server, northbound):
+    """The other switch that holds it comes in the same delta, but its element was waiting, so it is put in later."""
+    one, other, group, web = switch("node-1"), switch("node-2"), port_group(), port()
+    held = Member("Port_Group", "web", "ports", web.ref)
+    before = [one, group, web, plugged(web, one), plugged(web, other)]
+    after = [other, group, web, plugged(web, other), held]
+    northbound.reconcile([])
+    northbound.apply(delta([], before))
+    northbound.apply(delta(before, after))
+    while drift := northbound.drift():
+        northbound.repair(drift, [fact for fact in after if (fact.table, fact.key) in drift.rows])
+    assert dump(server) == expected(after)
