@@ -12,13 +12,13 @@ listed once, nor while another process leads: a standby keeps its graph warm.
 import asyncio
 import time
 from collections import deque
-from functools import partial
 
 import structlog
 
 from ovnk import memory
 from ovnk.compiler import Compiler
 from ovnk.errors import CommitError, InvalidObject
+from ovnk.health import Health
 from ovnk.kube import decode, listing
 from ovnk.kube.backoff import Backoff
 from ovnk.kube.client import ApiError, Client
@@ -30,10 +30,9 @@ from ovnk.kube.policy_status import PolicyStatusWriter
 from ovnk.kube.pool_status import PoolWriter
 from ovnk.kube.status import NodeNetworkWriter, Write
 from ovnk.kube.watch import Informer
-from ovnk.metrics import Metrics
 from ovnk.northbound.changes import Place
 from ovnk.northbound.facts import Fact, Member, Row
-from ovnk.northbound.writer import Commit, Northbound
+from ovnk.northbound.writer import Northbound
 from ovnk.pace import Pace
 from ovnk.publisher import Publisher
 from ovnk.settings import ControllerSettings
@@ -51,7 +50,6 @@ class Controller:
     """One candidate for the lead; `run` works until cancelled."""
 
     def __init__(self, settings: ControllerSettings, identity: str, client: Client, northbound: Northbound) -> None:
-        self.metrics = Metrics()
         self._settings, self._client, self._northbound = settings, client, northbound
         self._compiler = Compiler(settings.cluster, settings.networks)
         self._lease = Lease(client, settings.lease_namespace, settings.lease_name, identity)
@@ -74,14 +72,10 @@ class Controller:
         self._compared = False
         self._first = True
         self._may_steal = False
-        self._held_back = 0
-        self._failing: set[tuple[str, object]] = set()
-        # What the last turn could not write, and what was last said of the northbound.
-        self._refusal = ""
-        self._trouble = northbound.trouble
-        self.metrics.degraded.set_function(lambda: len(self.degraded()))
-        for kind, informer in self._informers.items():
-            self.metrics.invalid.labels(kind).set_function(partial(_count_invalid, informer))
+        self.health = Health(
+            self._compiler, self._informers, self._lease, self._writer, northbound, settings.first_delete_share
+        )
+        self._metrics = self.health.metrics
 
     async def run(self) -> None:
         """Watch, decide and write until cancelled; then give the lease and the database's lock back."""
@@ -113,37 +107,6 @@ class Controller:
         """Whether every kind has been listed once."""
         return all(informer.synced for informer in self._informers.values())
 
-    def why_not_ready(self) -> str:
-        """What keeps this process from deciding and writing, were it to lead; "" when nothing does."""
-        waiting = [kind for kind, one in self._informers.items() if not one.synced]
-        if waiting:
-            failures = [str(informer.failure) for informer in self._informers.values() if informer.failure]
-            return f"not listed yet: {', '.join(waiting)}{'; ' if failures else ''}{'; '.join(failures)}"
-        return "" if self._northbound.connected else self._northbound.trouble
-
-    def degraded(self) -> list[str]:
-        """What is not as it should be, a sentence each; empty when all is well."""
-        found = [
-            f"{failure.rule} failed on {failure.kind.__name__} {failure.key}: {failure.error!r}; its rows are held"
-            for failure in self._compiler.graph.failures.values()
-        ]
-        found += [
-            f"{one.identity}: functions contradict each other"
-            for one in self._compiler.outputs.northbound.contradictions()
-        ]
-        found += [
-            f'the database rejects the rows of "{owner}": {why}' for owner, why in self._northbound.quarantined.items()
-        ]
-        if self._held_back:
-            found.append(
-                f"{self._held_back} deletions are held back: the first comparison would delete more than "
-                f"first_delete_share {self._settings.first_delete_share} of the rows; is this the right northbound?"
-            )
-        found += [str(informer.failure) for informer in self._informers.values() if informer.failure]
-        found += [f"NodeNetworks cannot be written: {self._writer.failure}"] if self._writer.failure else []
-        found += [self._lease.trouble, self._northbound.trouble, self._refusal]
-        return [one for one in dict.fromkeys(found) if one]
-
     # -- what wakes the loop
 
     def _emit(self, change: Change) -> None:
@@ -158,7 +121,7 @@ class Controller:
         self._wake.set()
 
     def _written(self, write: Write, version: str) -> None:
-        self.metrics.writes.inc()
+        self._metrics.writes.inc()
         self._publisher.written(write, version)
         self._wake.set()
 
@@ -175,28 +138,20 @@ class Controller:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            self._report_trouble()
+            self.health.look_at_northbound()
             pace.turn_begins(loop.time())
             try:
                 if await self._settle():
                     self._publish()
                     await self._commit()
-                self._succeeded()
+                self._backoff.reset()
+                self.health.turn_succeeded()
             except (ApiError, CommitError) as error:
                 # What is wanted is known, so nothing is lost: the next turn begins from there.
-                self.metrics.commit_errors.inc()
-                if str(error) not in (self._refusal, self._trouble):
-                    log.warning("cannot write; trying again", why=str(error))
-                self._refusal = str(error)
+                self.health.turn_failed(error)
                 loop.call_later(self._backoff.next_s(), self._wake.set)
             if pause_s := pace.turn_ends(loop.time(), more=bool(self._inbox)):
                 await asyncio.sleep(pause_s)
-
-    def _succeeded(self) -> None:
-        self._backoff.reset()
-        if self._refusal:
-            self._refusal = ""
-            log.info("writing again")
 
     async def _settle(self) -> bool:
         """Take in what came and work out what follows; whether there is a whole picture to act upon."""
@@ -215,10 +170,15 @@ class Controller:
             if settled:
                 break
             await asyncio.sleep(0)
-        self._report_failures()
-        self.metrics.synced.set(1)
-        self.metrics.settle_seconds.observe(time.perf_counter() - began)
+        self.health.look_at_graph()
+        self._metrics.synced.set(1)
+        self._metrics.settle_seconds.observe(time.perf_counter() - began)
         return True
+
+    def _tell(self, notices: list[Notice]) -> None:
+        for notice in notices:
+            subject = Subject(notice.kind, notice.key, notice.uid)
+            self._events.record(subject, notice.reason, notice.message, warning=notice.warning)
 
     def _look_at_schema(self) -> None:
         """Compile for what the northbound can do: it may have been converted while the connection was lost."""
@@ -228,7 +188,7 @@ class Controller:
 
     async def _lead_or_follow(self) -> None:
         """Begin or cease to decide, as the lease says."""
-        self.metrics.leading.set(self._lease.leads)
+        self._metrics.leading.set(self._lease.leads)
         if self._lease.leads and not self._compiler.leading:
             # A consistent read: the watch may lag behind what the last leader wrote.
             self._records = await listing.values(self._client, decode.NODE_NETWORKS, decode.node_network)
@@ -288,22 +248,21 @@ class Controller:
             return
         if self._compared and self._northbound.synced:
             if delta:
-                self._report("committed", await asyncio.to_thread(self._northbound.apply, delta))
+                self.health.committed("committed", await asyncio.to_thread(self._northbound.apply, delta))
             if self._northbound.drifted and (drift := await asyncio.to_thread(self._northbound.drift)):
                 facts = self._facts_about(drift.rows)
-                self.metrics.reconciliations.labels("drift").inc()
+                self._metrics.reconciliations.labels("drift").inc()
                 commit = await asyncio.to_thread(self._northbound.repair, drift, facts, self._held())
                 if commit.operations:
-                    self._report("rows put right", commit)
+                    self.health.committed("rows put right", commit)
             return
         limit = self._settings.first_delete_share if self._first else None
-        self.metrics.reconciliations.labels("start" if self._first else "connection").inc()
+        self._metrics.reconciliations.labels("start" if self._first else "connection").inc()
         commit = await asyncio.to_thread(self._northbound.reconcile, self._facts(), self._held(), limit)
         self._compared = True
-        self._held_back = commit.held_back
         self._first = bool(commit.held_back)
         memory.settle_down()
-        self._report("northbound compared", commit)
+        self.health.compared(commit)
         # What came meanwhile has not woken us, if it came before the comparison was through.
         self._wake.set()
 
@@ -338,51 +297,3 @@ class Controller:
             (names.owner(failure.kind.__name__, str(failure.key)), failure.rule)
             for failure in self._compiler.graph.failures.values()
         )
-
-    # -- what is told
-
-    def _tell(self, notices: list[Notice]) -> None:
-        for notice in notices:
-            subject = Subject(notice.kind, notice.key, notice.uid)
-            self._events.record(subject, notice.reason, notice.message, warning=notice.warning)
-
-    def _report_trouble(self) -> None:
-        trouble = self._northbound.trouble
-        if trouble == self._trouble:
-            return
-        if trouble:
-            log.warning("the northbound cannot be used; trying again", why=trouble)
-        else:
-            log.info("the northbound can be used", without=list(self._northbound.absent))
-        self._trouble = trouble
-
-    def _report_failures(self) -> None:
-        failures = self._compiler.graph.failures
-        for place in failures.keys() - self._failing:
-            failure = failures[place]
-            log.error(
-                "a function failed; its facts are held",
-                rule=failure.rule,
-                kind=failure.kind.__name__,
-                key=failure.key,
-                exc_info=failure.error,
-            )
-        self._failing = set(failures)
-        self.metrics.failures.set(len(failures))
-        self.metrics.derivations.set(self._compiler.graph.runs.total())
-        self.metrics.facts.set(len(self._compiler.outputs.northbound))
-
-    def _report(self, message: str, commit: Commit) -> None:
-        self.metrics.commit_seconds.observe(commit.ms / 1000)
-        self.metrics.operations.inc(commit.operations)
-        self.metrics.quarantined.set(len(self._northbound.quarantined))
-        for owner, why in commit.quarantined.items():
-            log.error("the database rejects an object's rows", owner=owner, why=why)
-        tell = log.debug if message == "committed" else log.info
-        tell(
-            message, rows=commit.rows, operations=commit.operations, ms=round(commit.ms, 1), held_back=commit.held_back
-        )
-
-
-def _count_invalid(informer: Informer) -> int:
-    return len(informer.invalid)

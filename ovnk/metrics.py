@@ -38,7 +38,7 @@ class Metrics:
         )
         self.operations = Counter("ovnk_northbound_operations", "OVSDB operations committed", registry=self.registry)
         self.commit_errors = Counter(
-            "ovnk_northbound_commit_errors", "deltas whose outcome is unknown", registry=self.registry
+            "ovnk_northbound_commit_errors", "turns whose writes failed; they are tried again", registry=self.registry
         )
         self.reconciliations = Counter(
             "ovnk_northbound_reconciliations", "whole comparisons with the database", ["cause"], registry=self.registry

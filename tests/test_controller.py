@@ -109,8 +109,8 @@ def test_a_standby_takes_over_at_once_and_writes_nothing(tmp_path):
             await first.enter_async_context(world.controller("one"))
             await world.until(lambda: world.pods_on_record("web-0"), "the pod's address on record")
             async with world.controller("two") as second:
-                await world.until(lambda: not second.why_not_ready(), "the standby")
-                assert second.degraded() == []
+                await world.until(lambda: not second.health.why_not_ready(), "the standby")
+                assert second.health.degraded() == []
                 rows = world.northbound.versions()
                 world.api.written.clear()
                 world.logs.clear()
@@ -200,10 +200,10 @@ def test_a_pod_that_cannot_be_read_is_told_and_the_rest_goes_on(tmp_path):
             await world.until(lambda: world.told("Pod/bad", "Invalid"), "an Event")
             assert 'status.podIPs[0].ip "10.244.0.300"' in await world.told("Pod/bad", "Invalid")
             assert world.row("Logical_Switch_Port", "shop/bad") is None
-            assert running.metrics.registry.get_sample_value("ovnk_invalid_objects", {"kind": "Pod"}) == 1
+            assert running.health.metrics.registry.get_sample_value("ovnk_invalid_objects", {"kind": "Pod"}) == 1
             await world.patch(f"{PODS}/bad/status", {"status": {"podIP": None, "podIPs": None}})
             await world.port("shop/bad")
-            assert running.metrics.registry.get_sample_value("ovnk_invalid_objects", {"kind": "Pod"}) == 0
+            assert running.health.metrics.registry.get_sample_value("ovnk_invalid_objects", {"kind": "Pod"}) == 0
 
     with_world(tmp_path, case)
 
@@ -222,7 +222,7 @@ def test_names_at_their_longest(tmp_path):
             await world.until(lambda: world.pods_on_record(subdomain, node=subdomain), "the address on record")
             assert dict(port["options"][1])["requested-chassis"] == subdomain
             assert world.row("Logical_Switch", subdomain)
-            assert running.degraded() == []
+            assert running.health.degraded() == []
 
     with_world(tmp_path, case)
 
@@ -253,12 +253,14 @@ def test_a_function_that_fails_has_its_rows_held_after_a_restart_too_and_is_name
                 lambda: world.row("Logical_Switch_Port", "shop/web-1") is None, "the deleted pod's port gone"
             )
             assert world.row("Logical_Switch_Port", "shop/web-0") == port
-            assert any("pods.port failed on Pod shop/web-0: ZeroDivisionError" in one for one in running.degraded())
+            assert any(
+                "pods.port failed on Pod shop/web-0: ZeroDivisionError" in one for one in running.health.degraded()
+            )
         monkeypatch.setattr(pods, "port", working)
         world.logs.clear()
         async with world.controller() as running:
             await world.until(lambda: world.logged("northbound compared"), "a start")
-            assert running.degraded() == []
+            assert running.health.degraded() == []
             assert world.logged("northbound compared")[0]["operations"] == 0
 
     with_world(tmp_path, case)
@@ -277,14 +279,14 @@ def test_a_start_that_would_delete_most_rows_deletes_none_and_says_so(tmp_path):
             await world.delete(f"{PODS}/web-{number}")
         rows = world.northbound.versions()
         async with world.controller() as running:
-            await world.until(lambda: any("held back" in one for one in running.degraded()), "the reason")
-            assert "30 deletions are held back" in running.degraded()[0]
+            await world.until(lambda: any("held back" in one for one in running.health.degraded()), "the reason")
+            assert "30 deletions are held back" in running.health.degraded()[0]
             assert world.northbound.versions() == rows
             await world.pod("db-0")
             await world.port("shop/db-0")
             assert rows.keys() < world.northbound.versions().keys()
         async with world.controller(first_delete_share=1.0) as running:
             await world.until(lambda: world.row("Logical_Switch_Port", "shop/web-0") is None, "the deletion")
-            assert running.degraded() == []
+            assert running.health.degraded() == []
 
     with_world(tmp_path, case)

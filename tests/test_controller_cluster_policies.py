@@ -55,13 +55,13 @@ def test_policies_are_taken_up_with_their_definitions_and_go_with_them(tmp_path)
         await world.pod()
         async with world.controller() as running:
             await world.port()
-            assert running.degraded() == []
+            assert running.health.degraded() == []
             await serve(world)
             await policy(world, "shut", rule("Deny"))
             await world.until(lambda: acls(world) == {"CNP:shut:ingress:0": ("drop", "to-lport", None)}, "the ACL")
             await world.delete(f"{DEFINITIONS}/clusternetworkpolicies.policy.networking.k8s.io")
             await world.until(lambda: acls(world) == {}, "no ACL")
-            assert running.degraded() == []
+            assert running.health.degraded() == []
 
     with_world(tmp_path, case)
 
@@ -113,6 +113,6 @@ def test_a_northbound_that_has_been_converted_gets_its_tiers(tmp_path):
             world.northbound.start()
             wanted = {"CNP:some:ingress:0": ("pass", "to-lport", 0), "CNP:some:ingress:1": ("drop", "to-lport", 0)}
             await world.until(lambda: acls(world) == wanted, "tiers")
-            await world.until(lambda: not running.degraded(), "all well")
+            await world.until(lambda: not running.health.degraded(), "all well")
 
     with_world(tmp_path, case)

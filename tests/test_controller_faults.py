@@ -27,12 +27,14 @@ LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/ovnk-control
 
 def degraded(controller, text):
     """Whether /healthz says so."""
-    return any(text in one for one in controller.degraded())
+    return any(text in one for one in controller.health.degraded())
 
 
 async def ask(controller, path):
     """What the daemon's HTTP side answers: (status, text)."""
-    runner = await http.serve("127.0.0.1:0", controller.metrics.registry, controller.degraded, controller.why_not_ready)
+    runner = await http.serve(
+        "127.0.0.1:0", controller.health.metrics.registry, controller.health.degraded, controller.health.why_not_ready
+    )
     try:
         host, port = runner.addresses[0]
         async with aiohttp.ClientSession() as session, session.get(f"http://{host}:{port}{path}") as answer:
@@ -53,8 +55,10 @@ def test_a_northbound_that_is_away_is_said_and_waited_for(tmp_path):
         await world.node()
         await world.pod()
         async with world.controller() as running:
-            await world.until(lambda: "cannot be reached" in running.why_not_ready(), "a reason for not being ready")
-            assert f'"{world.northbound.remote}": No such file or directory' in running.why_not_ready()
+            await world.until(
+                lambda: "cannot be reached" in running.health.why_not_ready(), "a reason for not being ready"
+            )
+            assert f'"{world.northbound.remote}": No such file or directory' in running.health.why_not_ready()
             assert degraded(running, "still trying")
             await world.until(lambda: world.logged("the northbound cannot be used; trying again"), "a line in the log")
             await world.until(lambda: world.pods_on_record("web-0"), "addresses, which need no northbound")
@@ -65,7 +69,7 @@ def test_a_northbound_that_is_away_is_said_and_waited_for(tmp_path):
             assert "ovnk_degraded 1.0" in (await ask(running, "/metrics"))[1]
             world.northbound.start()
             await world.port()
-            await world.until(lambda: not running.degraded(), "all well")
+            await world.until(lambda: not running.health.degraded(), "all well")
             assert await ask(running, "/readyz") == (200, "ok\n")
             assert await ask(running, "/healthz") == (200, "ok\n")
             world.northbound.kill()
@@ -73,7 +77,7 @@ def test_a_northbound_that_is_away_is_said_and_waited_for(tmp_path):
             await world.pod("web-1")
             world.northbound.start()
             await world.port("shop/web-1")
-            await world.until(lambda: not running.degraded(), "all well")
+            await world.until(lambda: not running.health.degraded(), "all well")
 
     with_world(tmp_path, case, northbound=False)
 
@@ -85,12 +89,12 @@ def test_a_northbound_of_an_older_schema_is_said_and_taken_once_it_is_upgraded(t
         await world.node()
         await world.pod()
         async with world.controller() as running:
-            await world.until(lambda: "upgrade its server to OVN 21.12" in running.why_not_ready(), "the reason")
-            assert 'column "Logical_Router_Static_Route.route_table" is missing' in running.degraded()[0]
+            await world.until(lambda: "upgrade its server to OVN 21.12" in running.health.why_not_ready(), "the reason")
+            assert 'column "Logical_Router_Static_Route.route_table" is missing' in running.health.degraded()[0]
             run("ovsdb-client", "convert", world.northbound.remote, NORTHBOUND)
             world.northbound.schema_file = NORTHBOUND
             await world.port()
-            assert (running.why_not_ready(), running.degraded()) == ("", [])
+            assert (running.health.why_not_ready(), running.health.degraded()) == ("", [])
 
     with_world(tmp_path, case, northbound=False)
 
@@ -105,12 +109,12 @@ def test_a_northbound_that_is_read_only_is_said_and_written_once_it_is_not(tmp_p
         async with world.controller() as running:
             await world.until(lambda: degraded(running, "takes no writes"), "the reason")
             assert degraded(running, "DB server is read only; is its server a backup?")
-            assert "takes no writes" in running.why_not_ready()
+            assert "takes no writes" in running.health.why_not_ready()
             await world.until(lambda: world.logged("the northbound cannot be used; trying again"), "a line in the log")
             control = world.northbound.folder / f"{world.northbound.name}.ctl"
             run("ovs-appctl", "-t", control, "ovsdb-server/disconnect-active-ovsdb-server")
             await world.port()
-            await world.until(lambda: not running.degraded(), "all well")
+            await world.until(lambda: not running.health.degraded(), "all well")
 
     with_world(tmp_path, case, northbound=False)
 
@@ -125,7 +129,7 @@ def test_of_an_active_and_a_backup_server_the_active_one_is_found(tmp_path):
             for remotes in (backup.remote, world.northbound.remote), (world.northbound.remote, backup.remote):
                 async with world.controller(northbound=",".join(remotes)) as running:
                     await world.port()
-                    await world.until(lambda: not running.degraded(), "all well")
+                    await world.until(lambda: not running.health.degraded(), "all well")
         finally:
             backup.kill()
 
@@ -142,12 +146,12 @@ def test_a_northbound_whose_lock_another_client_holds_is_said_and_written_once_i
         other.recv(1000)
         async with world.controller() as running:
             await world.until(lambda: degraded(running, "is held by another process"), "the reason")
-            assert not running.why_not_ready()
+            assert not running.health.why_not_ready()
             await world.until(lambda: world.logged("the northbound cannot be used; trying again"), "a line in the log")
             assert world.row("Logical_Switch", "node-1") is None
             other.close()
             await world.port()
-            await world.until(lambda: not running.degraded(), "all well")
+            await world.until(lambda: not running.health.degraded(), "all well")
 
     with_world(tmp_path, case)
 
@@ -161,20 +165,20 @@ def test_a_leader_that_is_frozen_is_fenced_off_by_the_next_one(tmp_path):
         async with process(world, "--identity=frozen") as first, contextlib.AsyncExitStack() as others:
             await world.port()
             second = await others.enter_async_context(world.controller("next"))
-            await world.until(lambda: not second.why_not_ready(), "the standby")
+            await world.until(lambda: not second.health.why_not_ready(), "the standby")
             first.send_signal(signal.SIGSTOP)
             await world.patch(LEASE, {"spec": {"leaseDurationSeconds": 1}})
             await world.pod("web-1")
             await world.port("shop/web-1")
             assert world.logged("the leader before us has stopped and holds the northbound's lock; taking it")
-            await world.until(lambda: not second.degraded(), "all well")
+            await world.until(lambda: not second.health.degraded(), "all well")
             first.send_signal(signal.SIGCONT)
             line = await first.stderr.readline()
             while b'"event": "lease lost"' not in line:
                 line = await first.stderr.readline()
             await world.pod("web-2")
             await world.port("shop/web-2")
-            assert second.degraded() == []
+            assert second.health.degraded() == []
             first.send_signal(signal.SIGTERM)
             await first.communicate()
             assert first.returncode == 0
@@ -195,12 +199,14 @@ def test_an_api_server_that_is_away_is_said_and_waited_for(tmp_path):
         await world.pod()
         await world.api.stop()
         async with world.controller() as running:
-            await world.until(lambda: "cannot be reached: Connection refused" in running.why_not_ready(), "the reason")
-            assert running.why_not_ready().startswith("not listed yet: Namespace, Node, Pod")
+            await world.until(
+                lambda: "cannot be reached: Connection refused" in running.health.why_not_ready(), "the reason"
+            )
+            assert running.health.why_not_ready().startswith("not listed yet: Namespace, Node, Pod")
             assert degraded(running, "the lease")
             await world.api.start()
             await world.port()
-            await world.until(lambda: not running.degraded(), "all well")
+            await world.until(lambda: not running.health.degraded(), "all well")
             rows = world.northbound.versions()
             await world.api.stop()
             await world.until(lambda: degraded(running, "/api/v1/pods: cannot be reached"), "the loss told")
@@ -209,7 +215,7 @@ def test_an_api_server_that_is_away_is_said_and_waited_for(tmp_path):
             await world.pod("web-1")
             await world.port("shop/web-1")
             await world.until(lambda: world.pods_on_record("web-0", "web-1"), "the address on record")
-            await world.until(lambda: not running.degraded(), "all well")
+            await world.until(lambda: not running.health.degraded(), "all well")
 
     with_world(tmp_path, case)
 
@@ -255,7 +261,7 @@ def test_an_api_server_that_is_ill_is_said_and_nothing_is_lost(tmp_path, answer)
             return await answer(request) if theirs and (always or asked % 2) else None
 
         async with world.controller() as running:
-            await world.until(lambda: not running.why_not_ready(), "a start")
+            await world.until(lambda: not running.health.why_not_ready(), "a start")
             world.api.fault = ill
             for number in range(8):
                 await world.pod(f"web-{number}")
@@ -273,7 +279,7 @@ def test_an_api_server_that_is_ill_is_said_and_nothing_is_lost(tmp_path, answer)
                 lambda: world.row("Logical_Switch_Port", "shop/web-0") is None, "the deleted pod's port gone"
             )
             await world.until(lambda: world.pods_on_record(*(f"web-{n}" for n in range(1, 9))), "the record")
-            await world.until(lambda: not running.degraded(), "all well")
+            await world.until(lambda: not running.health.degraded(), "all well")
             addresses = [ip for pod in (await world.node_network())["pods"] for ip in pod["ips"]]
             assert len(set(addresses)) == len(addresses) == 8
 
@@ -296,7 +302,7 @@ def test_node_networks_that_may_not_be_written_are_said_and_ports_are_made_all_t
             assert degraded(running, "403 Forbidden: no such right")
             world.api.fault = None
             await world.until(lambda: world.pods_on_record("web-0"), "the record")
-            await world.until(lambda: not running.degraded(), "all well")
+            await world.until(lambda: not running.health.degraded(), "all well")
 
     with_world(tmp_path, case)
 

@@ -71,9 +71,8 @@ async def run(settings: ControllerSettings) -> None:
     async with contextlib.AsyncExitStack() as exits:
         exits.push_async_callback(client.close)
         controller = Controller(settings, identity, client, northbound)
-        runner = await http.serve(
-            settings.http_address, controller.metrics.registry, controller.degraded, controller.why_not_ready
-        )
+        health = controller.health
+        runner = await http.serve(settings.http_address, health.metrics.registry, health.degraded, health.why_not_ready)
         exits.push_async_callback(runner.cleanup)
         log.info("starting", version=__version__, identity=identity, northbound=settings.northbound, api=client.server)
         working = asyncio.create_task(controller.run())
