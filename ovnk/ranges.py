@@ -1,6 +1,6 @@
 """Ranges: which part of the cluster's network is which node's.
 
-A node's own spec.podCIDRs are taken as they are; a node without gets the lowest free range of the cluster's network.
+A node's own spec.podCIDRs are taken as they are; a node without gets the next free range of the cluster's network.
 No two nodes' ranges overlap, whoever proposed them.
 """
 
