@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from ovnk import __version__, config, http, logs, memory
+from ovnk import __version__, config, http, logs, memory, stopping
 from ovnk.controller import Controller
 from ovnk.kube.client import Client
 from ovnk.northbound.remotes import Tls
@@ -75,14 +74,6 @@ async def run(settings: ControllerSettings) -> None:
         runner = await http.serve(settings.http_address, health.metrics.registry, health.degraded, health.why_not_ready)
         exits.push_async_callback(runner.cleanup)
         log.info("starting", version=__version__, identity=identity, northbound=settings.northbound, api=client.server)
-        working = asyncio.create_task(controller.run())
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
-        for task in (working, stopping):
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await working
+        for error in await stopping.run_until_stopped(controller.run()):
+            raise error
     log.info("stopped", identity=identity)

@@ -7,7 +7,6 @@ them on; what is done with them is cni/node.py's business. What is wrong with an
 import asyncio
 import contextlib
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +19,7 @@ from prometheus_client import REGISTRY
 from cni import install, settings
 from cni.node import NodeAgent, Places
 from cni.settings import Chassis, Tls
-from ovnk import config, http, logs, remotes
+from ovnk import config, http, logs, remotes, stopping
 from ovnk.contract import NodeNetworkSpec
 from ovnk.errors import ConfigError, InvalidObject
 from ovnk.kube import decode, decode_services
@@ -160,23 +159,13 @@ async def run(loaded: NodeSettings) -> None:
             agent.why_not_ready,
         )
         exits.push_async_callback(runner.cleanup)
-        tasks = [
-            asyncio.create_task(one)
-            for one in (agent.run(), informer.run(), events.run(), *(one.run() for one in cluster))
-        ]
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
-        for task in (*tasks, stopping):
-            task.cancel()
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, OSError):
-            raise ConfigError(f"the node agent cannot run: {outcome}") from outcome
-        if isinstance(outcome, Exception):
-            raise outcome
+        failures = await stopping.run_until_stopped(
+            agent.run(), informer.run(), events.run(), *(one.run() for one in cluster)
+        )
+    for failure in failures:
+        if isinstance(failure, OSError):
+            raise ConfigError(f"the node agent cannot run: {failure}") from failure
+        raise failure
     log.info("stopped", node=loaded.node_name)
 
 
