@@ -43,7 +43,6 @@ class Schema:
     atomic_map: bool = False
     merge_key: str = ""
     merges: bool = False
-    retains_keys: bool = False
     # The Python type a leaf must have when nothing else is to be checked: the fast path of decoding.
     leaf: Leaf | None = None
 
@@ -145,8 +144,7 @@ def _fill(schema: Schema, source: dict[str, Any]) -> None:
     schema.list_type = source.get("x-kubernetes-list-type", "atomic")
     schema.list_keys = tuple(source.get("x-kubernetes-list-map-keys") or ())
     schema.atomic_map = source.get("x-kubernetes-map-type") == "atomic"
-    strategies = source.get("x-kubernetes-patch-strategy", "").split(",")
-    schema.merges, schema.retains_keys = "merge" in strategies, "retainKeys" in strategies
+    schema.merges = "merge" in source.get("x-kubernetes-patch-strategy", "").split(",")
     schema.merge_key = source.get("x-kubernetes-patch-merge-key", "")
     if not schema.format:
         schema.leaf = _LEAVES.get(schema.type)
