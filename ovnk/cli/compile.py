@@ -85,4 +85,5 @@ def _read(name: str) -> str:
     try:
         return Path(name).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f'manifest "{name}" cannot be read: {error}') from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f'manifest "{name}" cannot be read: {why}') from error

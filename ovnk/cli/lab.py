@@ -59,7 +59,8 @@ def up(
     begun = time.monotonic()
     with say.status("starting") as status:
         lab = running.up(wanted, lambda step: status.update(step.text))
-    say.print(f"lab {name} is up: {nodes} nodes Ready after {time.monotonic() - begun:.1f} s", highlight=False)
+    count = "1 node" if nodes == 1 else f"{nodes} nodes"
+    say.print(f"lab {name} is up: {count} Ready after {time.monotonic() - begun:.1f} s", highlight=False)
     if file:
         _kubectl(lab, "apply", *(f"--filename={one}" for one in file))
     say.print(f"  export KUBECONFIG={lab.kubeconfig}", highlight=False)
