@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-import yaml
 from msgspec import Meta, Struct
 
 from ovnk import contract
@@ -84,40 +83,3 @@ class Anything(Struct):
 def test_type_that_no_structural_schema_can_say_is_an_error_here(kind: type, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         crds.structural(kind)
-
-
-def test_node_agents_may_read_what_their_rules_follow_from_and_no_pods() -> None:
-    documents = list(yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text()))
-    (role,) = [one for one in documents if one["kind"] == "ClusterRole" and one["metadata"]["name"] == "ovnk-node"]
-    readable = {resource for rule in role["rules"] if "get" in rule["verbs"] for resource in rule["resources"]}
-    assert readable == {contract.PLURAL, "services", "endpointslices", "nodes"}
-    writable = {
-        resource for rule in role["rules"] if {"create", "patch"} & {*rule["verbs"]} for resource in rule["resources"]
-    }
-    assert writable == {"events"}
-    assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"get", "list", "watch", "create"}
-
-
-def test_the_controller_writes_no_more_of_services_and_pools_than_their_status() -> None:
-    documents = list(yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text()))
-    roles = [one for one in documents if one["kind"] == "ClusterRole" and one["metadata"]["name"] == "ovnk-controller"]
-    allowed = {
-        (resource, verb)
-        for role in roles
-        for rule in role["rules"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
-    reading = {"get", "list", "watch"}
-    for resource in ("services", "addresspools"):
-        assert {verb for name, verb in allowed if name == resource} == reading
-        assert {verb for name, verb in allowed if name == f"{resource}/status"} == {"patch"}
-
-
-def test_bindings_name_roles_and_accounts_that_are_there() -> None:
-    documents = list(yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text()))
-    there = {(one["kind"], one["metadata"]["name"]) for one in documents}
-    for binding in documents:
-        if binding["kind"].endswith("Binding"):
-            assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) in there
-            assert all((one["kind"], one["name"]) in there for one in binding["subjects"])
