@@ -1,4 +1,4 @@
-"""policy.networking.k8s.io on the wire, v1alpha1 and v1alpha2 in one: the fields that are read, every one optional.
+"""policy.networking.k8s.io on the wire, all versions in one: the fields that are read, every one optional.
 
 What must be there and what excludes what is decode_cluster_policies.py's to say: it has to tell rule by rule. Fields of
 a later version are passed over here and missed there.

@@ -1,3 +1,5 @@
+"""A real control plane from a folder of binaries: what is found, and how it is started."""
+
 from pathlib import Path
 
 import pytest

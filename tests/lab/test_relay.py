@@ -1,3 +1,5 @@
+"""The relay: bytes pass both ways, and an end is passed on."""
+
 import asyncio
 import socket
 
