@@ -38,7 +38,7 @@ from ovnk.publisher import Publisher
 from ovnk.settings import ControllerSettings
 from ovnk.translate import names
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 # So many derivations are run before the loop looks after its connections again (some 50 ms).
 SLICE_DERIVATIONS = 2000

@@ -14,7 +14,7 @@ class InvalidObject(Exception):  # noqa: N818  it names the thing, as the field 
         self.kind, self.key, self.field, self.why, self.uid = kind, key, field, why, uid
 
 
-class Conflict(Exception):  # noqa: N818
+class Conflict(Exception):  # noqa: N818  it names the thing, too
     """Two functions yielded one row with different columns: a bug of ours, found by tests."""
 
 

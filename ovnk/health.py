@@ -16,7 +16,7 @@ from ovnk.kube.watch import Informer
 from ovnk.metrics import Metrics
 from ovnk.northbound.writer import Commit, Northbound
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 
 class Health:

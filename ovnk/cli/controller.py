@@ -17,7 +17,7 @@ from ovnk.northbound.remotes import Tls
 from ovnk.northbound.writer import Northbound
 from ovnk.settings import ControllerSettings
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 # The OVSDB lock that fences a stale leader in the database itself.
 LOCK = "ovnk_controller"

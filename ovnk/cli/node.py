@@ -28,7 +28,7 @@ from ovnk.kube.events import EventRecorder, Subject
 from ovnk.kube.objects import Change, NodeNetwork, Notice, Put, Replace
 from ovnk.kube.watch import Informer
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 
 class NodeSettings(Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from typing import Any, Final
 from ovnk.lab.apiserver.schemas import Schema
 
 
-class WrongType(Exception):  # noqa: N818
+class WrongType(Exception):  # noqa: N818  the fault of who sent it
     """A field holds JSON of another type; the message is encoding/json's."""
 
 

@@ -18,11 +18,11 @@ STRATEGIC: Final = "application/strategic-merge-patch+json"
 APPLY: Final = "application/apply-patch+yaml"
 
 
-class PatchDoesNotApply(Exception):  # noqa: N818
+class PatchDoesNotApply(Exception):  # noqa: N818  the fault of who sent it
     """The patch is well formed and this object is not one it fits (a test that fails, a path that is missing)."""
 
 
-class PatchMalformed(Exception):  # noqa: N818
+class PatchMalformed(Exception):  # noqa: N818  as above
     """It is not a patch of its kind at all."""
 
 

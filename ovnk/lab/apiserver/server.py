@@ -45,7 +45,7 @@ from ovnk.lab.apiserver.stored import Stored
 
 Object = dict[str, Any]
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 SERVICE_CIDRS: Final = ("10.96.0.0/16",)
 # A real API server's limit on a request's body.

@@ -72,9 +72,9 @@ class Keeper:
         self.status = status
         self._spec, self._around = spec, around
         self._running: Running | None = None
+        # Kept, for the event loop alone would let it be collected.
         self._killing: asyncio.Task[None] | None = None
-        own = {"HOSTNAME": around.host_name, **containers.variables(spec, around.pod, around.fields)}
-        self._variables = own
+        self._variables = {"HOSTNAME": around.host_name, **containers.variables(spec, around.pod, around.fields)}
 
     async def keep(self, policy: str) -> None:
         """Run the container, again as the restart policy says; ends when it is not to be run again."""
