@@ -174,6 +174,19 @@ def log_complaint(kind: str, key: str, log: str, uid: str) -> Iterator[Notice]:
         yield Notice(kind, key, "UnknownLog", message, uid)
 
 
+def columns(view: View, direction: str, tier: int, logged: bool) -> dict[str, object]:
+    """Columns that all ACLs of policies have: when they are looked at, their tier, and whether they log."""
+    cluster = view.get(Cluster, CLUSTER)
+    found: dict[str, object] = {"log": logged}
+    if direction == "egress":
+        found["options"] = {"apply-after-lb": "true"}
+    if cluster is not None and cluster.acl_tiers:
+        found["tier"] = tier
+    if logged:
+        found |= {"severity": "info", "meter": names.ACL_METER}
+    return found
+
+
 def _allow(view: View, policy: NetworkPolicy, direction: str, rule: str, group: str, match: str) -> Iterator[Fact]:
     key = f"{policy.key} {direction} {rule}"
     yield row(
@@ -189,19 +202,6 @@ def _allow(view: View, policy: NetworkPolicy, direction: str, rule: str, group: 
         **columns(view, direction, names.NETWORK_POLICY_TIER, _logged(view, [policy], "allow")),
     )
     yield Member("Port_Group", group, "acls", Ref("ACL", key))
-
-
-def columns(view: View, direction: str, tier: int, logged: bool) -> dict[str, object]:
-    """Columns that all ACLs of policies have: when they are looked at, their tier, and whether they log."""
-    cluster = view.get(Cluster, CLUSTER)
-    found: dict[str, object] = {"log": logged}
-    if direction == "egress":
-        found["options"] = {"apply-after-lb": "true"}
-    if cluster is not None and cluster.acl_tiers:
-        found["tier"] = tier
-    if logged:
-        found |= {"severity": "info", "meter": names.ACL_METER}
-    return found
 
 
 def _logged(view: View, policies: list[NetworkPolicy], verdict: str) -> bool:
