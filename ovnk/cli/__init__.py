@@ -5,6 +5,7 @@ a table and their modules loaded on use.
 """
 
 import importlib
+import importlib.util
 import sys
 
 import typer
@@ -21,6 +22,9 @@ COMMANDS = {
     "node": "run the node agent: answers the CNI plug-in and sets the node up",
     "version": "print the version",
 }
+# What only these commands need: the rest of ovnk is installed without the extra "lab".
+LAB_COMMANDS = ("demo", "lab")
+LAB_PACKAGES = ("cryptography", "jsonpatch")
 
 
 def main() -> None:
@@ -42,6 +46,9 @@ def main() -> None:
 
 
 def _program(name: str) -> typer.Typer:
+    missing = [one for one in LAB_PACKAGES if importlib.util.find_spec(one) is None] if name in LAB_COMMANDS else ()
+    if missing:
+        raise ConfigError(f"ovnk {name} needs {' and '.join(missing)}; install it with: pip install 'ovnk[lab]'")
     module = importlib.import_module(f"ovnk.cli.{name}")
     app: typer.Typer | None = getattr(module, "app", None)
     if app is None:

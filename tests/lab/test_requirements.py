@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from ovnk import cli
 from ovnk.errors import ConfigError
 from ovnk.lab import requirements
 from ovnk.lab.plan import Datapath, Encapsulation, Family, Plan
+from tests import program
 
 LAB = Plan("test", ("n1",), Encapsulation.GENEVE, Family.IPV4, Datapath.SYSTEM)
 
@@ -43,3 +45,15 @@ def test_a_path_that_the_lab_would_not_see_is_refused(monkeypatch: pytest.Monkey
 
     with pytest.raises(ConfigError, match=f'{flag} "/run/somewhere": a lab has a /run of its own'):
         requirements.check(dataclasses.replace(LAB, **{field: Path("/run/somewhere")}))
+
+
+@pytest.mark.parametrize("command", cli.LAB_COMMANDS)
+def test_packages_that_the_lab_alone_needs_are_named_with_the_extra_that_brings_them(
+    monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr(cli, "LAB_PACKAGES", ("jsonpatch", "no_such_package"))
+
+    ran = program.ovnk(command)
+
+    message = f"ovnk: ovnk {command} needs no_such_package; install it with: pip install 'ovnk[lab]'\n"
+    assert (ran.returncode, ran.stderr) == (2, message)
