@@ -14,7 +14,6 @@ from tests.labs import Lab
 from tests.system.workloads import PORT, PYTHON
 
 # Arguments: protocols. Reads [[address, port], …]; writes JSON for each: {"TCP": {"own", "seen", "pod"} or {"error"}}.
-# or {"error"}.
 _PROBE = r"""
 import http.client, json, socket, subprocess, sys
 targets = json.load(sys.stdin)
