@@ -66,7 +66,7 @@ def command(
 
 
 def compile_text(values: Sequence[KubeObject], settings: ClusterSettings) -> tuple[str, list[str]]:
-    """The northbound that these objects mean, and what should be told about them."""
+    """The northbound that these objects mean, and what should be told about them. Raises what a function raised."""
     compiler = Compiler(settings.cluster, settings.networks)
     for value in values:
         if not isinstance(value, NodeNetwork):

@@ -171,7 +171,10 @@ class Graph:
         self._dirty: dict[int, dict[Key, None]] = {}
 
     def table(self, kind: type[V], **indexes: IndexOf[V]) -> Table[V]:
-        """A new table of `kind`, filed by `indexes`. An input, unless something derives into it."""
+        """A new table of `kind`, filed by `indexes`. An input, unless something derives into it.
+
+        Raises ValueError for a second table of one kind.
+        """
         if kind in self.tables:
             raise ValueError(f"there is a table of {kind.__name__} already")
         table = Table(kind, indexes, self._mark)

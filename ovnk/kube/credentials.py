@@ -48,7 +48,7 @@ class Credentials:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the token again, if it may have changed: the Authorization header, None where there is no token."""
+        """Read the token again, if it may have changed, for the Authorization header. Raises ConfigError."""
         try:
             self.authorization = self._authorize()
         except OSError as error:

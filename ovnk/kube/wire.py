@@ -143,7 +143,10 @@ def family(address: str) -> int:
 
 
 def address(kind: type, raw: Json, path: str, text: str) -> str:
-    """The address in its canonical form ("FD00::01" → "fd00::1"); one with a zone ("fe80::1%eth0") is none."""
+    """The address in its canonical form ("FD00::01" → "fd00::1"); one with a zone ("fe80::1%eth0") is none.
+
+    Raises InvalidObject.
+    """
     try:
         parsed = ipaddress.ip_address(text)
     except ValueError:

@@ -65,7 +65,7 @@ def here(name: str) -> Place:
 def found(name: str, state: Path, network: bool = True) -> Place:
     """A new place with a private /run, in which `state` is still to be seen.
 
-    Without `network` it shares the caller's network namespace.
+    Without `network` it shares the caller's network namespace. Raises RuntimeError where the kernel refuses.
     """
     ready_out, ready_in = os.pipe()
     held_out, held_in = os.pipe()

@@ -61,7 +61,7 @@ def scaled(kind: Kind, value: Object, body: Any) -> Object:
 
 
 def bind(operations: Operations, namespace: str, name: str, body: Any, write: Write) -> Object:
-    """POST pods/NAME/binding, or bindings (where `name` is empty and the binding has it)."""
+    """POST pods/NAME/binding, or bindings (where `name` is empty and the binding has it). Raises 404, 409, 422."""
     binding = bodies.typed(_BINDING, body)
     metadata = binding.get("metadata") or {}
     name = name or metadata.get("name", "")
