@@ -182,13 +182,6 @@ def _wire_policies(graph: Graph, outputs: Outputs) -> None:
     graph.table(GuardedSet, label_set=lambda one: (one.label_set,))
     graph.table(GuardedNode)
     graph.table(NamespaceLog)
-    graph.table(ClusterWide)
-    graph.table(PlacedRule, passing=cluster_policies.passing)
-    graph.table(Concerned, line=lambda one: (one.line,), passing=lambda one: (one.line,) if one.passing else ())
-    graph.table(Meeting, subject=lambda one: ((one.line, one.subject),))
-    graph.table(Height, **{EVERYWHERE: lambda _: (True,)})
-    graph.table(Start)
-    graph.table(Share, policy=lambda one: (one.policy,))
     graph.table(NodeSelection, **{EVERYWHERE: lambda _: (True,)})
     graph.derive(Namespace, policies.namespace_log, into=NamespaceLog)
     graph.derive(NetworkPolicy, policies.selections, into=Selection)
@@ -221,6 +214,13 @@ def _wire_policies(graph: Graph, outputs: Outputs) -> None:
 
 
 def _wire_cluster_policies(graph: Graph) -> None:
+    graph.table(ClusterWide)
+    graph.table(PlacedRule, passing=cluster_policies.passing)
+    graph.table(Concerned, line=lambda one: (one.line,), passing=lambda one: (one.line,) if one.passing else ())
+    graph.table(Meeting, subject=lambda one: ((one.line, one.subject),))
+    graph.table(Height, **{EVERYWHERE: lambda _: (True,)})
+    graph.table(Start)
+    graph.table(Share, policy=lambda one: (one.policy,))
     for kind, wide in (
         (ClusterNetworkPolicy, cluster_policies.cluster_network_policy),
         (AdminNetworkPolicy, cluster_policies.admin_network_policy),

@@ -249,14 +249,7 @@ class Operations:
         metadata = new["metadata"]
         name = old["metadata"]["name"]
         self._check_identity(kind, stored, metadata)
-        for field_name in _SERVERS_METADATA:
-            if field_name in old["metadata"]:
-                metadata[field_name] = old["metadata"][field_name]
-            else:
-                metadata.pop(field_name, None)
-        metadata["name"] = name
-        if kind.namespaced:
-            metadata["namespace"] = old["metadata"]["namespace"]
+        _keep_servers(kind, old["metadata"], metadata)
         if managers is None:
             base = new if "managedFields" in metadata else old
             managers_before = ownership.read(base)
@@ -334,6 +327,18 @@ class Operations:
         if dry_run:
             return Stored(value, self.store.version)
         return self.store.remove(kind.storage, value)
+
+
+def _keep_servers(kind: Kind, old: Object, metadata: Object) -> None:
+    """Have in `metadata` what is the server's alone as it is in the old one."""
+    for name in _SERVERS_METADATA:
+        if name in old:
+            metadata[name] = old[name]
+        else:
+            metadata.pop(name, None)
+    metadata["name"] = old["name"]
+    if kind.namespaced:
+        metadata["namespace"] = old["namespace"]
 
 
 def _other_name(given: str, wanted: str) -> status.StatusError:
