@@ -48,7 +48,7 @@ def main() -> None:
 def _program(name: str) -> typer.Typer:
     missing = [one for one in LAB_PACKAGES if importlib.util.find_spec(one) is None] if name in LAB_COMMANDS else ()
     if missing:
-        raise ConfigError(f"ovnk {name} needs {' and '.join(missing)}; install it with: pip install 'ovnk[lab]'")
+        raise ConfigError(f"ovnk {name} needs {' and '.join(missing)}; pip install 'ovnk[lab]' brings what is missing")
     module = importlib.import_module(f"ovnk.cli.{name}")
     app: typer.Typer | None = getattr(module, "app", None)
     if app is None:

@@ -55,5 +55,5 @@ def test_packages_that_the_lab_alone_needs_are_named_with_the_extra_that_brings_
 
     ran = program.ovnk(command)
 
-    message = f"ovnk: ovnk {command} needs no_such_package; install it with: pip install 'ovnk[lab]'\n"
+    message = f"ovnk: ovnk {command} needs no_such_package; pip install 'ovnk[lab]' brings what is missing\n"
     assert (ran.returncode, ran.stderr) == (2, message)
