@@ -37,7 +37,7 @@ test: setup
 	$(BIN)/pytest -q -n 2 -m "not system"
 	$(BIN)/pytest -q -n 2 --dist loadfile -m system
 
-# A three-node cluster on this machine: pods, topology, an all-pairs connectivity matrix; taken down after.
+# A three-node cluster on this machine: topology, who reaches whom, a Service, a policy; taken down after.
 demo: setup
 	$(BIN)/ovnk demo
 
