@@ -150,7 +150,9 @@ class Controller:
                 # What is wanted is known, so nothing is lost: the next turn begins from there.
                 self.health.turn_failed(error)
                 loop.call_later(self._backoff.next_s(), self._wake.set)
-            if pause_s := pace.turn_ends(loop.time(), more=bool(self._inbox)):
+            more = bool(self._inbox)
+            self._writer.expect(more)
+            if pause_s := pace.turn_ends(loop.time(), more):
                 await asyncio.sleep(pause_s)
 
     async def _settle(self) -> bool:

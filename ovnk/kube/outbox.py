@@ -12,6 +12,7 @@ know what an item is.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
@@ -22,15 +23,12 @@ from ovnk.kube.client import ApiError
 
 log = structlog.get_logger()
 
-# A burst is over when nothing was put for so long, for so many times as long as the last delivery took (what comes
-# slowly from a slow server is still one burst), and for half as long again as between the last two batches of puts, if
-# their distance was between these bounds.
+# A burst is over when nothing was put for so long, and for so many times as long as the last delivery took (what comes
+# slowly from a slow server is still one burst), unless more is expected.
 QUIET_S = 0.01
-QUIET_DELIVERIES = 4
-QUIET_GAPS = 1.5
-GAP_S = (0.001, 0.1)
+QUIET_DELIVERIES = 1
 # The pause between two deliveries of a key is so many times as long as the last one took, up to a bound.
-PAUSE_DELIVERIES = 40
+PAUSE_DELIVERIES = 60
 PAUSE_MOST_S = 2.0
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MOST_S = 10.0
@@ -52,7 +50,9 @@ class Outbox(Generic[K, T]):
         self._epoch = 0
         # When the keys that rest were delivered, the earliest first.
         self._resting: dict[K, float] = {}
-        self._put_at = self._gap_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._put_at = 0.0
+        self._more = False
         self._took_s = 0.0
         self.failure: ApiError | None = None
 
@@ -63,14 +63,17 @@ class Outbox(Generic[K, T]):
     def put(self, key: K, item: T) -> None:
         """Have this delivered, in place of what may still wait under the key."""
         self._latest[key] = item
-        now = asyncio.get_running_loop().time()
-        least_s, most_s = GAP_S
-        if now - self._put_at > least_s:
-            self._gap_s = now - self._put_at if now - self._put_at < most_s else 0.0
-        self._put_at = now
+        self._put_at = asyncio.get_running_loop().time()
         if key not in self._active:
             self._active.add(key)
             self._ready.put_nowait(key)
+
+    def expect(self, more: bool) -> None:
+        """Whether more is about to be put: while it is, a burst is not over."""
+        if more != self._more:
+            self._more = more
+            self._put_at = asyncio.get_running_loop().time()
+            self._set_timer()
 
     def waiting(self, key: K) -> T | None:
         """What waits under the key; what is under way is not waiting."""
@@ -121,32 +124,34 @@ class Outbox(Generic[K, T]):
 
     def _rest(self, key: K) -> None:
         """Leave the key alone until its pause is over or all is quiet. One timer serves all: they rest equally long."""
-        loop = asyncio.get_running_loop()
-        self._resting[key] = loop.time()
+        self._resting[key] = asyncio.get_running_loop().time()
         if len(self._resting) == 1:
-            loop.call_at(self._next_due(), self._end_rests)
+            self._set_timer()
 
     def _end_rests(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = asyncio.get_running_loop().time()
         quiet = now >= self._quiet_at()
         for key, delivered in list(self._resting.items()):
             if now < delivered + self._rest_s() and not quiet:
                 break
             del self._resting[key]
             self._ready.put_nowait(key)
-        if self._resting:
-            loop.call_at(self._next_due(), self._end_rests)
+        self._set_timer()
 
-    def _next_due(self) -> float:
-        return min(next(iter(self._resting.values())) + self._rest_s(), self._quiet_at())
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._resting:
+            due = min(next(iter(self._resting.values())) + self._rest_s(), self._quiet_at())
+            self._timer = asyncio.get_running_loop().call_at(due, self._end_rests)
 
     def _rest_s(self) -> float:
         longer_s = min(PAUSE_DELIVERIES * self._took_s, PAUSE_MOST_S)
         return max(self._pause_s, longer_s) if self._pause_s else 0.0
 
     def _quiet_at(self) -> float:
-        return self._put_at + max(QUIET_S, QUIET_DELIVERIES * self._took_s, QUIET_GAPS * self._gap_s)
+        return math.inf if self._more else self._put_at + max(QUIET_S, QUIET_DELIVERIES * self._took_s)
 
     def _done(self, key: K) -> None:
         self._active.discard(key)

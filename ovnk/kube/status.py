@@ -69,6 +69,10 @@ class NodeNetworkWriter:
         """Have this written, in place of what may still wait for the same node."""
         self._outbox.put(write.node, write)
 
+    def expect(self, more: bool) -> None:
+        """Whether more is about to be submitted, so that it is worth waiting for."""
+        self._outbox.expect(more)
+
     def clear(self) -> None:
         """Forget all that waits: the lease is lost."""
         self._outbox.clear()

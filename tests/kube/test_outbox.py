@@ -42,3 +42,17 @@ def test_a_key_rests_in_proportion_to_what_its_delivery_took(monkeypatch: pytest
     monkeypatch.setattr(outbox, "QUIET_S", 60.0)
     monkeypatch.setattr(outbox, "PAUSE_DELIVERIES", 100)
     assert len(delivered(steadily, last=29, took_s=0.01)) == 2
+
+
+def test_a_burst_is_not_over_while_more_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "PAUSE_DELIVERIES", 10_000)
+    monkeypatch.setattr(outbox, "PAUSE_MOST_S", 60.0)
+
+    async def in_three_turns(box: Outbox[str, int]) -> None:
+        box.expect(True)
+        for number in (1, 2, 3):
+            box.put("key", number)
+            await asyncio.sleep(0.05)
+        box.expect(False)
+
+    assert delivered(in_three_turns, last=3, took_s=0.001) == [1, 3]
