@@ -54,6 +54,8 @@ class Settle(command.BaseCommand):  # type: ignore[misc]  # ovsdbapp has no type
         if bridge is None:
             self._add_bridge(txn, root)
             return
+        if self._datapath == "netdev":
+            _settle_capabilities(txn, root)
         wanted = {"datapath_type": self._datapath, "fail_mode": "secure"}
         has = {"datapath_type": bridge.datapath_type, "fail_mode": "".join(bridge.fail_mode)}
         _update(txn, "Bridge", bridge, wanted, has)
@@ -103,13 +105,27 @@ class Settle(command.BaseCommand):  # type: ignore[misc]  # ovsdbapp has no type
         )
 
 
-def _set_keys(txn: Any, table: str, row: Any, wanted: dict[str, str]) -> None:
-    """Sets keys of external_ids; an insert alone leaves a key that is there as it is (RFC 7047 §5.1)."""
-    present = row.external_ids
+def _settle_capabilities(txn: Any, root: Any) -> None:
+    """Takes "ct_zero_snat" off what the userspace datapath says it can do.
+
+    ovn-controller would commit each connection with a translation to its own source. Open vSwitch before 3.2 keeps a
+    second entry for that, which never expires by itself: a packet with the ports of a connection that has ended and is
+    not swept yet finds that entry alone, and ovs-vswitchd aborts (lib/conntrack.c, conn_update_state). A client that
+    asked from one port every half a minute was enough to leave a node's pods without network for two seconds each time.
+    ovs-vswitchd says it anew at each start, and we hear of that.
+    """
+    row = root.datapaths.get("netdev")
+    if row is not None and row.capabilities.get("ct_zero_snat") == "true":
+        _set_keys(txn, "Datapath", row, {"ct_zero_snat": "false"}, "capabilities")
+
+
+def _set_keys(txn: Any, table: str, row: Any, wanted: dict[str, str], column: str = "external_ids") -> None:
+    """Sets keys of a map; an insert alone leaves a key that is there as it is (RFC 7047 §5.1)."""
+    present = getattr(row, column)
     differing = {key: value for key, value in wanted.items() if present.get(key) != value}
     if differing:
-        deletion = ["external_ids", "delete", ["set", sorted(differing)]]
-        _mutate(txn, table, row, [deletion, ["external_ids", "insert", _map(differing)]])
+        deletion = [column, "delete", ["set", sorted(differing)]]
+        _mutate(txn, table, row, [deletion, [column, "insert", _map(differing)]])
 
 
 def _update(txn: Any, table: str, row: Any, wanted: dict[str, Any], has: dict[str, Any]) -> None:

@@ -25,7 +25,8 @@ from ovnk.errors import CommitError
 SCHEMA = "Open_vSwitch"
 # ovs-vswitchd.conf.db(5). Bridge.ports is written by mutation and never read: a Port of ours is on our bridge.
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "Open_vSwitch": ("bridges", "datapath_types", "external_ids", "ssl"),
+    "Open_vSwitch": ("bridges", "datapath_types", "datapaths", "external_ids", "ssl"),
+    "Datapath": ("capabilities",),
     "SSL": ("private_key", "certificate", "ca_cert"),
     "Bridge": ("name", "datapath_type", "fail_mode"),
     "Port": ("name",),
@@ -63,7 +64,7 @@ class VSwitch:
         """Both are called in the event loop.
 
         `changed` for each of our interfaces that is there, changes or goes; `settings_changed` where the database's
-        root or a bridge did.
+        root, a bridge or a datapath did.
         """
         self._remote = remote
         self._changed = changed
@@ -217,7 +218,7 @@ class _Replica(connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no ty
         table = row._table.name  # noqa: SLF001  python-ovs offers no other way to a row's table
         if table == "Interface":
             self._tell([(row.uuid, None if event == ovs_idl.ROW_DELETE else _interface(row))], False)
-        elif table in ("Open_vSwitch", "Bridge"):
+        elif table in ("Open_vSwitch", "Bridge", "Datapath"):
             self._settings_changed()
         if table == "Open_vSwitch" and (event == ovs_idl.ROW_CREATE or row.uuid != self._root):
             # The one root row is created when a whole dump arrives. On a reconnection python-ovs has dropped the

@@ -226,6 +226,23 @@ def test_pods_survive_restarts_of_ovn_controller_and_ovs_vswitchd(cluster):
     assert node.call("DEL", "pod-3", 3) == (0, None)
 
 
+def test_userspace_connections_are_not_translated_to_what_they_are(cluster):
+    """Open vSwitch 3.1 aborts when the ports of such a connection are used again soon after its end.
+
+    What it offers is put right at the start and after its restart, which the test before this one made.
+    """
+    node, _, _ = cluster
+    bridge = f"unix:{node.folder}/br-int.mgmt"
+
+    def commits():
+        flows = world.run("ovs-ofctl", "dump-flows", bridge).splitlines()
+        return [flow for flow in flows if "ct(commit" in flow]
+
+    world.until(lambda: commits() and not any("nat(src)" in flow for flow in commits()), "connections are plain")
+    offered = node.vsctl("--bare", "--columns=capabilities", "find", "Datapath", "capabilities:ct_state=true")
+    assert "ct_zero_snat=false" in offered.split()
+
+
 def test_add_after_a_restart_of_the_agent_works_at_once(cluster):
     node, ovn, pods = cluster
     ovn.add_pod(4)
