@@ -81,13 +81,13 @@ class NodeAgent:
         self._trouble = "the node is being set up"
         self._settle_wanted = asyncio.Event()
         self._sweep_wanted = asyncio.Event()
-        self._ruleset = ruleset.Ruleset()
+        self._ruleset = ruleset.Ruleset(self._settle_wanted.set)
         self._vswitch = VSwitch(places.ovs, self._interface_changed, self._settle_wanted.set)
         self._bridge = Bridge(self._vswitch, settled.bridge)
         self._allocations = Allocations(settled.node)
         self._attacher = Attacher()
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="node")
-        self._watch = Watch(ruleset.TABLE, self._settle_wanted.set, self._sweep_wanted.set, self._settle_wanted.set)
+        self._watch = Watch(self._settle_wanted.set, self._sweep_wanted.set)
         bridge = openflow.Bridge(places.ovs, settled.bridge)
         self._flows, self._forgetting = openflow.FlowKeeper(bridge), balanced.Forgetting(bridge)
         self.services = Services(settled.node, node_port_networks, tell, self._forgetting.take)
@@ -116,6 +116,7 @@ class NodeAgent:
         metrics.READY.set_function(lambda: float(not self.why_not_ready()))
         install.install_plugin(self._places.bin_dir, self._places.socket)
         self._watch.start()
+        self._ruleset.start()
         await self._server.start()
         log.info("the node agent answers the CNI plug-in", node=self._chassis.node, socket=str(self._places.socket))
         try:
@@ -130,6 +131,7 @@ class NodeAgent:
         finally:
             await self._server.stop()
             self._watch.close()
+            self._ruleset.close()
             self._attacher.close()
             self._threads.shutdown()
             self._vswitch.close()

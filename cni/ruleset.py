@@ -5,11 +5,12 @@ the prefix of their interfaces' names, so that a pod costs nothing here and ther
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from cni import nft
 from cni.attachment import HOST_PREFIX
 from cni.nft import RulesetError
+from cni.nft_monitor import Monitor
 from ovnk.contract import MANAGEMENT_INTERFACE
 
 TABLE = "ovnk"
@@ -58,30 +59,45 @@ def text(pods: Iterable[str], inside: Iterable[str]) -> str:
 
 
 class Ruleset:
-    """Our tables in the kernel: put in place, and put back where somebody changed them."""
+    """Our tables in the kernel: put in place, and put back where somebody else changed them."""
 
-    def __init__(self) -> None:
-        self._wanted = ""
-        self._seen: list[bytes] = []
+    def __init__(self, tampered: Callable[[], None]) -> None:
+        """`tampered` is called when somebody else changed them: it is time for apply() again."""
+        self._tampered = tampered
+        self._monitor = Monitor(TABLE, self._heard)
+        # What is in the kernel; None when that is not known.
+        self._there: str | None = None
+
+    def start(self) -> None:
+        """Hears of others' changes from now on."""
+        self._monitor.start()
+
+    def close(self) -> None:
+        """Hears of nothing more."""
+        self._monitor.close()
 
     async def apply(self, wanted: str) -> bool:
-        """Makes the tables as `wanted` unless they are; True if something changed. Raises RulesetError.
-
-        What nft lists right after is remembered: text that is listed never equals text that was read.
-        """
-        if wanted == self._wanted and self._seen == await _listed():
+        """Makes the tables as `wanted` unless they are; True if they were written. Raises RulesetError."""
+        if wanted == self._there:
             return False
-        await nft.run("-f", "-", stdin=wanted)
-        self._wanted, self._seen = wanted, await _listed()
+        # Before it is written: somebody may change it as soon as it is there.
+        self._there = wanted
+        try:
+            await nft.run("-f", "-", stdin=wanted, started=self._monitor.expect)
+        except RulesetError:
+            self._there = None
+            raise
+        finally:
+            self._monitor.forget()
         return True
 
     async def clear(self) -> bool:
-        """Takes our tables away; True if there were any. Raises RulesetError."""
-        if not any(await _listed()):
-            return False
-        await nft.run("-f", "-", stdin=_NONE)
-        self._wanted, self._seen = "", []
-        return True
+        """Takes our tables away; True if they were, or may have been, there. Raises RulesetError."""
+        return await self.apply(_NONE)
+
+    def _heard(self) -> None:
+        self._there = None
+        self._tampered()
 
 
 async def strangers_that_drop_forwarding() -> list[str]:
@@ -96,14 +112,3 @@ async def strangers_that_drop_forwarding() -> list[str]:
         for chain in chains
         if chain.get("hook") == "forward" and chain.get("policy") == "drop" and chain["table"] != TABLE
     ]
-
-
-async def _listed() -> list[bytes]:
-    """Our tables as nft lists them; b"" for one that is missing."""
-    listed = []
-    for family in _FAMILIES:
-        try:
-            listed.append(await nft.run("list", "table", family, TABLE))
-        except RulesetError:
-            listed.append(b"")
-    return listed

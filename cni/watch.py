@@ -1,7 +1,7 @@
-"""Hears from the kernel when the node's networking changes, so that nothing of it is polled.
+"""Hears from the kernel when the node's links, addresses and routes change, so that none of them is polled.
 
-Two netlink sockets in the event loop. A message is read only as far as is needed to tell whether it concerns us: on
-a busy node there are thousands.
+A netlink socket in the event loop. A message is read only as far as is needed to tell whether it concerns us: on
+a busy node there are thousands. Rules are cni/nft_monitor.py's.
 """
 
 import asyncio
@@ -11,41 +11,31 @@ from collections.abc import Callable, Iterator
 
 from cni.attachment import HOST_PREFIX
 
-_NETLINK_NETFILTER = 12
 # linux/rtnetlink.h: RTMGRP_LINK | IPV4_IFADDR | IPV4_ROUTE | IPV6_IFADDR | IPV6_ROUTE
 _ROUTE_GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
-_NFTABLES_GROUPS = 1 << 6  # linux/netfilter/nfnetlink.h NFNLGRP_NFTABLES is 7
 _NEWLINK, _DELLINK, _NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE = 16, 17, 20, 21, 24, 25
 _IFLA_IFNAME, _RTA_OIF = 3, 4
 _LINK_BYTES, _ROUTE_BYTES, _ADDRESS_BYTES = 16, 12, 8  # struct ifinfomsg, rtmsg, ifaddrmsg
-# The high byte is NFNL_SUBSYS_NFTABLES; the low one DELTABLE, DELCHAIN, DELRULE (linux/netfilter/nf_tables.h).
-_RULES_GONE = {0x0A02, 0x0A05, 0x0A08}
 _HEADER = struct.Struct("=IHHII")
 _BUFFER_BYTES = 1 << 20
 
 
 class Watch:
-    """Calls back for changes of watched interfaces and of any address, for pods' links and our rules that go."""
+    """Calls `node` for changes of watched interfaces and of any address, `pod_gone` for pods' links that go."""
 
-    def __init__(self, table: str, node: Callable[[], None], pod_gone: Callable[[], None], rules: Callable[[], None]):
-        self._table = table.encode() + b"\0"
-        self._node, self._pod_gone, self._rules = node, pod_gone, rules
+    def __init__(self, node: Callable[[], None], pod_gone: Callable[[], None]) -> None:
+        self._node, self._pod_gone = node, pod_gone
         self._names: frozenset[str] = frozenset()
         self._indices: dict[int, str] = {}
-        self._sockets: list[socket.socket] = []
+        self._socket: socket.socket | None = None
 
     def start(self) -> None:
         """Listens from now on, in the calling thread's network namespace."""
-        loop = asyncio.get_running_loop()
-        for protocol, groups, take in (
-            (socket.NETLINK_ROUTE, _ROUTE_GROUPS, self._take_route),
-            (_NETLINK_NETFILTER, _NFTABLES_GROUPS, self._take_rules),
-        ):
-            listener = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
-            listener.bind((0, groups))
-            loop.add_reader(listener, self._read, listener, take)
-            self._sockets.append(listener)
+        listener = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+        listener.bind((0, _ROUTE_GROUPS))
+        asyncio.get_running_loop().add_reader(listener, self._read, listener)
+        self._socket = listener
 
     def interfaces(self, names: frozenset[str]) -> None:
         """From now on these interfaces are watched."""
@@ -54,11 +44,12 @@ class Watch:
 
     def close(self) -> None:
         """Listens no more."""
-        for listener in self._sockets:
-            asyncio.get_running_loop().remove_reader(listener)
-            listener.close()
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
 
-    def _read(self, listener: socket.socket, take: Callable[[int, bytes], None]) -> None:
+    def _read(self, listener: socket.socket) -> None:
         try:
             data = listener.recv(_BUFFER_BYTES)
         except BlockingIOError:
@@ -67,12 +58,11 @@ class Watch:
             # ENOBUFS: the kernel had more to say than fits, so anything may have happened.
             self._node()
             self._pod_gone()
-            self._rules()
             return
         for kind, body in _messages(data):
-            take(kind, body)
+            self._take(kind, body)
 
-    def _take_route(self, kind: int, body: bytes) -> None:
+    def _take(self, kind: int, body: bytes) -> None:
         if len(body) < _ADDRESS_BYTES:
             return
         if kind in (_NEWLINK, _DELLINK):
@@ -89,10 +79,6 @@ class Watch:
             interface = _attribute(body, _ROUTE_BYTES, _RTA_OIF)
             if len(interface) == 4 and struct.unpack("=I", interface)[0] in self._indices:
                 self._node()
-
-    def _take_rules(self, kind: int, body: bytes) -> None:
-        if kind in _RULES_GONE and self._table in body:
-            self._rules()
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:

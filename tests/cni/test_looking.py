@@ -130,11 +130,11 @@ def attribute(kind, value):
 def heard(*messages):
     """What a watch of ovnk0 (index 7) tells of messages."""
     told = []
-    watched = watch.Watch("ovnk", lambda: told.append("node"), lambda: told.append("pod"), lambda: told.append("rules"))
+    watched = watch.Watch(lambda: told.append("node"), lambda: told.append("pod"))
     watched._names, watched._indices = frozenset({"ovnk0"}), {7: "ovnk0"}
     for data in messages:
         for kind, body in watch._messages(data):
-            (watched._take_rules if kind >> 8 == 0x0A else watched._take_route)(kind, body)
+            watched._take(kind, body)
     return told
 
 
@@ -157,13 +157,7 @@ def test_addresses_are_heard_of_and_routes_by_index():
     assert heard(message(25, route)) == []
 
 
-def test_rules_are_heard_of_where_they_are_ours_and_go():
-    ours, theirs = attribute(1, b"ovnk\0"), attribute(1, b"theirs\0")
-    assert heard(message(0x0A02, bytes(4) + ours), message(0x0A08, bytes(4) + ours)) == ["rules", "rules"]
-    assert heard(message(0x0A02, bytes(4) + theirs), message(0x0A06, bytes(4) + ours)) == []
-
-
-@given(st.lists(st.tuples(st.sampled_from([16, 17, 20, 21, 24, 25, 0x0A02]), st.binary(max_size=60))), st.binary())
+@given(st.lists(st.tuples(st.sampled_from([16, 17, 20, 21, 24, 25]), st.binary(max_size=60))), st.binary())
 def test_no_message_breaks_the_watch(messages, tail):
     """Short ones do not come from a kernel, but nothing may stop the agent from listening."""
     heard(b"".join(message(kind, bytes(16) + body) for kind, body in messages) + tail)
