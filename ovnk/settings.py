@@ -69,7 +69,8 @@ class ControllerSettings(ClusterSettings, frozen=True, kw_only=True):
     identity: str = ""
     lease_namespace: str = "kube-system"
     lease_name: str = "ovnk-controller"
-    http_address: str = "127.0.0.1:10256"
+    # Ports 10248 to 10260 are those of Kubernetes' own components, 10256 kube-proxy's.
+    http_address: str = "127.0.0.1:10266"
     # The share of the owned rows that the first comparison may delete; beyond it, deletions are held back.
     first_delete_share: float = 0.5
     log_format: str = "json"

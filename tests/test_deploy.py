@@ -5,14 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
 from ovnk import contract
 from ovnk.cli import controller, node
 from ovnk.kube import decode
+from ovnk.settings import ControllerSettings
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
+SETTINGS = {"controller": ControllerSettings, "node": node.NodeSettings}
 READING = {"get", "list", "watch"}
 
 
@@ -76,3 +79,27 @@ def test_daemons_are_started_with_flags_that_they_have(name: str, command: Calla
     (arguments,) = (one["args"] for one in containers if one.get("args", [""])[0] == name)
     flags = {argument.partition("=")[0] for argument in arguments[1:]}
     assert flags <= {f"--{parameter.replace('_', '-')}" for parameter in inspect.signature(command).parameters}
+
+
+@pytest.mark.parametrize("name", ["controller", "node"])
+def test_daemons_leave_the_ports_of_kubernetes_own_components_alone(name: str) -> None:
+    """Those are on every machine of a cluster; kube-controller-manager's is 10257 on each control plane's loopback."""
+    (workload,) = documents(f"{name}.yaml")
+    containers = workload["spec"]["template"]["spec"]["containers"]
+    (one,) = (one for one in containers if one.get("args", [""])[0] == name)
+    (address,) = (flag.partition("=")[2] for flag in one["args"] if flag.startswith("--http-address="))
+    assert address in [
+        field.default for field in msgspec.structs.fields(SETTINGS[name]) if field.name == "http_address"
+    ]
+    port = int(address.rpartition(":")[2])
+    assert port not in range(10248, 10261)
+    assert {one[probe]["httpGet"]["port"] for probe in ("readinessProbe", "livenessProbe") if probe in one} == {port}
+
+
+def test_controllers_are_never_two_on_one_node() -> None:
+    """The second could not listen; nor could one of a new version before an old one is gone."""
+    (workload,) = documents("controller.yaml")
+    spec = workload["spec"]["template"]["spec"]
+    assert spec["hostNetwork"]
+    assert [port["containerPort"] for port in spec["containers"][0]["ports"]] == [10266]
+    assert workload["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}

@@ -54,7 +54,8 @@ class NodeSettings(Struct, frozen=True, kw_only=True):
     cni_version: str = "1.0.0"
     # CIDRs; empty: node ports are served on every address of this node.
     nodeport_addresses: str = ""
-    http_address: str = "127.0.0.1:10257"
+    # Ports 10248 to 10260 are those of Kubernetes' own components, 10257 kube-controller-manager's.
+    http_address: str = "127.0.0.1:10267"
     log_format: str = "json"
     log_level: str = "info"
 
