@@ -1,15 +1,14 @@
-"""Changes: what is to be done to the database, in units of one owner, in transactions of many units.
+"""Changes: what is to be done to the database, in units of one owner.
 
-A unit is all that one owner changes; it is committed as a whole or not at all. Transactions are cut between units,
-a row's referent before what refers to it. Pure: from facts to the operations of RFC 7047 §5.2, no I/O.
+A unit is all that one owner changes; it is committed as a whole or not at all. Which units make a transaction, and in
+which order, is ordering.py's. Pure: from facts to the operations of RFC 7047 §5.2, no I/O.
 
     Delta ──of_delta──▶ changes ──units──▶ one a owner ──chunks──▶ ≤ 200 units each ──operations──▶ transactions
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from graphlib import TopologicalSorter
 from typing import Literal, NamedTuple
 
 from ovnk.incremental.desired import Delta
@@ -18,13 +17,7 @@ from ovnk.northbound.schema import BadFact, Json, Wire, default, uuid_text
 from ovsdb_schemas.northbound import TABLES
 
 UNITS_A_TRANSACTION = 200
-# A shared owner may hold thousands of rows; a transaction of that size still takes the server well under a second.
-CHANGES_A_TRANSACTION = 4000
-# An empty database is filled in one transaction: ovn-northd deletes the logical flows of what it finds missing on its
-# way. But members of a cluster begin an election when the leader is busy for a second; 10,000 pods take half of that.
-CHANGES_IN_A_CLUSTER = 25_000
-_PORT = "Logical_Switch_Port"
-_POLICY_TABLES = frozenset(("ACL", "Port_Group", "Address_Set"))
+PORT_TABLE = "Logical_Switch_Port"
 
 # Where a fact stands: (table, key).
 Place = tuple[str, str]
@@ -110,14 +103,14 @@ def parts(delta: Delta) -> list[Part]:
     if sum(map(len, halves)) < 2 * UNITS_A_TRANSACTION:
         return [Part(*halves)]
     rows = [fact for half in halves for fact in half if isinstance(fact, Row)]
-    others = {row.owner for row in rows if row.table != _PORT}
-    keys = dict.fromkeys(row.key for row in rows if row.table == _PORT and row.owner not in others)
+    others = {row.owner for row in rows if row.table != PORT_TABLE}
+    keys = dict.fromkeys(row.key for row in rows if row.table == PORT_TABLE and row.owner not in others)
     number = {key: 1 + position // UNITS_A_TRANSACTION for position, key in enumerate(keys)}
     cut: list[tuple[list[Fact], list[Fact]]] = [([], []) for _ in range(2 + len(keys) // UNITS_A_TRANSACTION)]
     for position, half in enumerate(halves):
         for fact in half:
             about = fact if isinstance(fact, Row) else fact.element
-            port = isinstance(about, (Row, Ref)) and about.table == _PORT
+            port = isinstance(about, (Row, Ref)) and about.table == PORT_TABLE
             cut[number.get(about.key, 0) if port else 0][position].append(fact)  # type: ignore[union-attr]  # as checked
     first, *ports = (Part(*halves) for halves in cut)
     return [first, *(part for part in ports if any(part))]
@@ -194,26 +187,6 @@ def units(changes: Iterable[Change]) -> list[Unit]:
     return list(by_name.values())
 
 
-def chunks(given: Sequence[Unit], changes_most: float | None = None) -> list[list[Unit]]:
-    """The units as transactions: inserts and updates with referents first, then root rows' deletes, referrers first.
-
-    `changes_most`: as large as that, in place of small ones of which one is worked on while another is made.
-    """
-    deletes: list[Unit] = []
-    others: list[Unit] = []
-    for unit in given:
-        last: list[Change]
-        last = [change for change in unit.changes if change.verb == "delete" and TABLES[change.place[0]].root]
-        if not last:
-            others.append(unit)
-            continue
-        deletes.append(Unit(unit.name, last))
-        if rest := [change for change in unit.changes if change not in last]:
-            others.append(Unit(unit.name, rest))
-    deletes.sort(key=lambda unit: min(_DELETE_ORDER[change.place[0]] for change in unit.changes))
-    return [*_cut(_ordered(others), changes_most), *_cut(([unit] for unit in deletes), changes_most)]
-
-
 def operations(chunk: Iterable[Unit]) -> list[dict[str, Json]]:
     """One transaction's operations: inserts, updates, one mutate a row, deletes."""
     inserts: list[dict[str, Json]] = []
@@ -286,89 +259,6 @@ def _unit(by_name: dict[str, Unit], name: str) -> Unit:
     return unit
 
 
-def _ordered(given: list[Unit]) -> list[list[Unit]]:
-    """Referents before what refers to them; units that need each other become one.
-
-    Units about policies are one group: halfway through them a pod would be open or shut that is neither before nor
-    after. They come before new ports, which so find all that guards them.
-    """
-    policies = [unit for unit in given if _is_about_policies(unit)]
-    by_name = {unit.name: [unit] for unit in [*policies[:1], *given]}
-    for unit in policies[1:]:
-        by_name[policies[0].name] += by_name.pop(unit.name)
-    maker = {uuid: name for name, group in by_name.items() for unit in group for uuid in unit.inserts()}
-    before = {
-        name: {maker[uuid] for unit in group for uuid in unit.needs() if maker.get(uuid, name) != name}
-        for name, group in by_name.items()
-    }
-    if not any(before.values()):
-        return list(by_name.values())
-    ordered = []
-    for first, *others in _components(before):
-        for name in others:
-            for unit in by_name[name]:
-                by_name[first][0].changes += unit.changes
-        ordered.append(by_name[first])
-    return ordered
-
-
-def _components(before: Mapping[str, Iterable[str]]) -> Iterator[list[str]]:
-    """The strongly connected components of the graph, each after those that it leads to (Tarjan 1972)."""
-    number: dict[str, int] = {}
-    lowest: dict[str, int] = {}
-    open_names: list[str] = []
-    for start in before:
-        path = [(start, iter(before[start]))] if start not in number else []
-        while path:
-            name, following = path[-1]
-            if name not in number:
-                number[name] = lowest[name] = len(number)
-                open_names.append(name)
-            for other in following:
-                if other not in number:
-                    path.append((other, iter(before[other])))
-                    break
-                lowest[name] = min(lowest[name], lowest.get(other, number[name]))
-            else:
-                path.pop()
-                if path:
-                    parent = path[-1][0]
-                    lowest[parent] = min(lowest[parent], lowest[name])
-                if lowest[name] == number[name]:
-                    position = open_names.index(name) if open_names[-1] != name else len(open_names) - 1
-                    component, open_names[position:] = open_names[position:], []
-                    for closed in component:
-                        del lowest[closed]
-                    yield component
-
-
-def _is_about_policies(unit: Unit) -> bool:
-    """Whether it changes what guards ports that are there already: a new port comes with all that is about it."""
-    about = False
-    for change in unit.changes:
-        table = change.place[0]
-        if table == _PORT and change.verb == "insert":
-            return False
-        about = about or table in _POLICY_TABLES
-    return about
-
-
-def _cut(given: Iterable[list[Unit]], most: float | None) -> Iterator[list[Unit]]:
-    """The groups as transactions, none of them cut apart."""
-    units_most, changes_most = (most, most) if most else (UNITS_A_TRANSACTION, CHANGES_A_TRANSACTION)
-    chunk: list[Unit] = []
-    size = 0
-    for group in given:
-        changes = sum([len(unit.changes) for unit in group])
-        if chunk and (len(chunk) + len(group) > units_most or size + changes > changes_most):
-            yield chunk
-            chunk, size = [], 0
-        chunk += group
-        size += changes
-    if chunk:
-        yield chunk
-
-
 def _mutate(by_column: dict[tuple[str, str], list[Json]], change: MemberChange) -> None:
     """Notes the element under its mutator. In a map "insert" keeps an old value, so the key is deleted before."""
     is_map = TABLES[change.place[0]].columns[change.column].kind == "map"
@@ -388,16 +278,3 @@ def _collection(table: str, column: str, mutator: str, elements: list[Json]) -> 
 def _where(uuid: str) -> Json:
     """The row; the empty UUID stands for the one row of a singleton that has not been read yet."""
     return [["_uuid", "==", ["uuid", uuid]]] if uuid else []
-
-
-def _delete_order() -> dict[str, int]:
-    """Tables that refer strongly to root tables first: a row cannot be deleted while it is referred to."""
-    referrers: dict[str, set[str]] = {table: set() for table in TABLES}
-    for table, stated in TABLES.items():
-        for column in stated.columns.values():
-            if column.strong:
-                referrers[column.references].add(table)
-    return {table: position for position, table in enumerate(TopologicalSorter(referrers).static_order())}
-
-
-_DELETE_ORDER = _delete_order()

@@ -20,22 +20,12 @@ from itertools import islice
 
 from ovnk.errors import CommitError
 from ovnk.incremental.desired import Delta
-from ovnk.northbound.changes import (
-    CHANGES_IN_A_CLUSTER,
-    Change,
-    MemberChange,
-    Place,
-    Planned,
-    Unit,
-    chunks,
-    of_delta,
-    parts,
-    units,
-)
+from ovnk.northbound.changes import Change, MemberChange, Place, Planned, Unit, of_delta, parts, units
 from ovnk.northbound.commits import Sent, failure, send
 from ovnk.northbound.comparison import Rows, compare
 from ovnk.northbound.facts import Fact
 from ovnk.northbound.ledger import Ledger
+from ovnk.northbound.ordering import CHANGES_IN_A_CLUSTER, chunks
 from ovnk.northbound.quarantine import Quarantine
 from ovnk.northbound.remotes import Tls
 from ovnk.northbound.replica import Seen

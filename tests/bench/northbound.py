@@ -19,7 +19,7 @@ from ovnk.compiler import Compiler
 from ovnk.incremental.desired import Delta
 from ovnk.kube.objects import Namespace, Put
 from ovnk.kube.policy_objects import PodPeers
-from ovnk.northbound import changes
+from ovnk.northbound import changes, ordering
 from ovnk.northbound.schema import Wire
 from ovnk.northbound.writer import Northbound
 from tests.bench import database, engine, objects
@@ -125,7 +125,7 @@ def server_seconds(folder: Path, made: Compiler, delta_of: Callable[[Compiler], 
 def _transactions(delta: Delta) -> Iterator[list[dict[str, object]]]:
     wire = Wire()
     for part in changes.parts(delta):
-        for chunk in changes.chunks(changes.units(changes.of_delta(part, wire).changes)):
+        for chunk in ordering.chunks(changes.units(changes.of_delta(part, wire).changes)):
             yield changes.operations(chunk)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given as for_any
 from hypothesis import strategies as st
 
 from ovnk.incremental.desired import Delta
-from ovnk.northbound import changes
+from ovnk.northbound import changes, ordering
 from ovnk.northbound.facts import Member, Ref, row
 from ovnk.northbound.schema import Wire
 from tests.northbound.cluster import address_set, balancer, delta, group_of_balancers, pod, port, port_group, switch
@@ -15,7 +15,7 @@ WIRE = Wire()
 
 
 def planned(given: Delta) -> list[list[changes.Unit]]:
-    return changes.chunks(changes.units(changes.of_delta(given, WIRE).changes))
+    return ordering.chunks(changes.units(changes.of_delta(given, WIRE).changes))
 
 
 def names(chunk: list[changes.Unit]) -> list[str]:
@@ -102,8 +102,8 @@ def test_transactions_are_cut_between_owners():
 def test_an_empty_database_is_filled_in_one_transaction():
     facts = [switch(), *(fact for number in range(5000) for fact in pod(f"web-{number}"))]
     given = changes.units(changes.of_delta(delta([], facts), WIRE).changes)
-    assert [len(chunk) for chunk in changes.chunks(given, math.inf)] == [5001]
-    assert [len(chunk) for chunk in changes.chunks(given, 6001)] == [3001, 2000]
+    assert [len(chunk) for chunk in ordering.chunks(given, math.inf)] == [5001]
+    assert [len(chunk) for chunk in ordering.chunks(given, 6001)] == [3001, 2000]
 
 
 def test_deletes_of_root_rows_come_last_and_referrers_first():

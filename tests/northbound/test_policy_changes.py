@@ -1,8 +1,9 @@
 """What guards ports changes in one transaction, and stands before a new port does."""
 
 from ovnk.incremental.desired import Delta
-from ovnk.northbound.changes import UNITS_A_TRANSACTION, chunks, of_delta, units
+from ovnk.northbound.changes import UNITS_A_TRANSACTION, of_delta, units
 from ovnk.northbound.facts import Member, Ref, row
+from ovnk.northbound.ordering import chunks
 from ovnk.northbound.schema import Wire
 
 PODS = 3 * UNITS_A_TRANSACTION
