@@ -30,11 +30,11 @@ check: setup
 	$(BIN)/ruff check $(PROJECT)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -n 2 -m "not system"
+	$(BIN)/pytest -q -n 3 --dist worksteal -m "not system"
 
 # Everything, with real ovsdb-server, northd, ovs-vswitchd, ovn-controller, kubectl and real packets. Needs root.
 test: setup
-	$(BIN)/pytest -q -n 2 -m "not system"
+	$(BIN)/pytest -q -n 3 --dist worksteal -m "not system"
 	$(BIN)/pytest -q -n 2 --dist loadfile -m system
 
 # A three-node cluster on this machine: topology, who reaches whom, a Service, a policy; taken down after.
