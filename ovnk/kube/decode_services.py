@@ -19,8 +19,9 @@ SERVICES = wire.Resource("/api/v1/services", Service)
 ENDPOINT_SLICES = wire.Resource("/apis/discovery.k8s.io/v1/endpointslices", EndpointSlice)
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
-# Another proxy's Service (sig-network's "service-proxy-name"): kube-proxy leaves those alone, and so do we.
-OTHER_PROXY_LABEL = "service.kubernetes.io/service-proxy-name"
+# Another proxy's Service, and one whose clients are to go to the endpoints by themselves, even if it has a ClusterIP:
+# kube-proxy leaves those alone, and so do we (core/v1 IsHeadlessService, sig-network's "service-proxy-name").
+LEFT_ALONE_LABELS = frozenset(("service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"))
 PROTOCOLS = ("TCP", "UDP", "SCTP")
 # core/v1 DefaultClientIPServiceAffinitySeconds and MaxClientIPServiceAffinitySeconds.
 AFFINITY_S, AFFINITY_S_MAX = 10800, 86400
@@ -29,7 +30,7 @@ AFFINITY_S, AFFINITY_S_MAX = 10800, 86400
 def service(raw: wire.Json) -> Service:
     """The Service in `raw`. Raises InvalidObject.
 
-    A headless one, an ExternalName and one of another proxy (label service-proxy-name) have neither addresses nor
+    A headless one, an ExternalName and one that a label gives to another proxy, or to none, have neither addresses nor
     ports: nothing is to be balanced.
     """
     found = wire.decode(Service, _SERVICE, raw)
@@ -40,7 +41,7 @@ def service(raw: wire.Json) -> Service:
         raise wire.invalid(Service, raw, "spec.type", f'"{kind}" is not a type of Service; nothing is balanced')
     name = wire.name(Service, raw, metadata.name, wire.LABEL)
     listed = spec.cluster_ips or ([spec.cluster_ip] if spec.cluster_ip else [])
-    if kind == "ExternalName" or "None" in listed or OTHER_PROXY_LABEL in labels:
+    if kind == "ExternalName" or "None" in listed or not LEFT_ALONE_LABELS.isdisjoint(labels):
         return Service(
             wire.namespace(Service, raw, metadata), name, metadata.uid or "", kind, pool_answer=_pool_answer(status)
         )

@@ -37,8 +37,9 @@ def test_defaults_are_kubernetes_own() -> None:
         ({}, {"clusterIP": "None", "ports": []}),
         ({}, {"type": "ExternalName", "clusterIP": "", "ports": []}),
         ({"labels": {"service.kubernetes.io/service-proxy-name": "mine"}}, {}),
+        ({"labels": {"service.kubernetes.io/headless": ""}}, {}),
     ],
-    ids=["headless", "ExternalName", "another proxy's"],
+    ids=["headless", "ExternalName", "another proxy's", "labelled headless"],
 )
 def test_what_is_not_balanced_has_neither_addresses_nor_ports(metadata: Any, spec: Any) -> None:
     found = service(metadata, **spec)
