@@ -35,7 +35,8 @@ check: setup
 # Everything, with real ovsdb-server, northd, ovs-vswitchd, ovn-controller, kubectl and real packets. Needs root.
 test: setup
 	$(BIN)/pytest -q -n 3 --dist worksteal -m "not system"
-	$(BIN)/pytest -q -n 2 --dist loadfile -m system
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "system and not alone"
+	$(BIN)/pytest -q -m "system and alone"
 
 # A three-node cluster on this machine: topology, who reaches whom, a Service, a policy; taken down after.
 demo: setup

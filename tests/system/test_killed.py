@@ -10,7 +10,7 @@ import pytest
 from tests.labs import Lab, running_lab
 from tests.system import northbound, pings, probes, workloads
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

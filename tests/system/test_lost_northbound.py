@@ -14,7 +14,7 @@ from ovnk.lab import databases
 from tests.labs import Lab, running_lab
 from tests.system import northbound, pings, probes, workloads
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 PODS = ["default/a", "default/b", "default/c"]
 

@@ -14,7 +14,7 @@ import pytest
 from tests.labs import Lab, running_lab
 from tests.system import northbound, pings, probes, workloads
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 Object = dict[str, Any]
 PODS = {"default/a": "n1", "default/b": "n1", "default/c": "n2"}
