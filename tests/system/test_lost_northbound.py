@@ -99,6 +99,6 @@ def test_a_lost_northbound_comes_back_with_its_uuids(
     record_property("pings lost", answered.lost)
     print(f"{answered.lost} pings lost, {pings.A_SECOND} a second")
     assert northbound.uuids(lab) == before
-    assert loses_packets or (not answered.lost and southbound_ports(lab) == bindings)
+    assert loses_packets or (answered.lost <= pings.LONE and southbound_ports(lab) == bindings)
     cidrs = ["10.244.0.0/16"], ["10.96.0.0/16"]
     lab.wait_until(lambda: northbound.actual(lab) == northbound.wanted(lab, *cidrs), "the northbound as it should be")
